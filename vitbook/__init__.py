@@ -1,6 +1,6 @@
 """vitbook: the code that the book "Vision Transformers from scratch" builds."""
 
-from vitbook.attention import MultiHeadSelfAttention, attention
+from vitbook.attention import MultiHeadSelfAttention
 from vitbook.embeddings import Embeddings, PatchEmbedding, resize_positions, sincos_2d
 from vitbook.encoder import MLP, DropPath, EncoderBlock
 from vitbook.explain import record_attention
@@ -21,7 +21,6 @@ __all__ = [
     "PatchEmbedding",
     "ViTConfig",
     "VisionTransformer",
-    "attention",
     "from_published",
     "load_pretrained",
     "patchify",

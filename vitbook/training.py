@@ -18,7 +18,8 @@ from tqdm import tqdm
 from vitbook.data import normalize, random_crop, random_flip
 from vitbook.vit import ViTConfig, VisionTransformer
 
-BAR = "{percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}"
+# How the progress bar looks, and that it redraws once a second: outputs stay short.
+BAR = {"bar_format": "{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}", "mininterval": 1}
 
 
 @dataclass(frozen=True)
@@ -142,16 +143,15 @@ def train(model, data, config, checkpoint=None, stop_after=None, progress=True):
         One dictionary per epoch: epoch, loss, test_accuracy. The test set selects
         nothing here: it is looked at, and the last row is the result.
     """
-    groups = parameter_groups(model, config.weight_decay)
-    optimizer = torch.optim.AdamW(groups, fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), fused=True)
     torch.manual_seed(config.seed)
     history = load_checkpoint(checkpoint, model, optimizer) if checkpoint else []
     last = stop_after or config.epochs
-    bar = tqdm(total=last - len(history), bar_format=BAR, disable=not progress)
+    bar = tqdm(total=last - len(history), disable=not progress, **BAR)
     for epoch in range(len(history), last):
         loss = train_epoch(model, optimizer, data.train, config, epoch, bar)
         hits = accuracy(model, data.test)
-        bar.set_postfix(epoch=epoch + 1, loss=f"{loss:.3f}", test=f"{hits:.1%}")
+        bar.set_postfix_str(f"loss {loss:.3f}, test {hits:.1%}", refresh=False)
         history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": hits})
         if checkpoint:
             save_checkpoint(checkpoint, model, optimizer, history)

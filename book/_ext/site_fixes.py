@@ -1,7 +1,10 @@
-"""Put MathJax beside the pages, so that formulas need no content network.
+"""Two corrections to what jupyter-book builds, so that pages need nothing from elsewhere.
 
-The PyPI package sphinx-mathjax-offline carries all of MathJax, 24 MB. The pages need
-one script and its fonts, under 2 MB; only these are copied.
+MathJax beside the pages: the PyPI package sphinx-mathjax-offline carries all of it,
+24 MB. The pages need one script and its fonts, under 2 MB; only these are copied.
+
+No Thebe: jupyter-book adds its loader to every page, twice, whether it is used or not,
+and the second one stops with an error in the browser.
 """
 
 import shutil
@@ -24,6 +27,12 @@ def copy_mathjax(app, error):
             shutil.copy(source, target)
 
 
+def drop_thebe(app, page, template, context, doctree):
+    scripts = context.get("script_files", [])
+    context["script_files"] = [s for s in scripts if "thebe" not in f"{s}{vars(s)}".lower()]
+
+
 def setup(app):
     app.connect("build-finished", copy_mathjax)
+    app.connect("html-page-context", drop_thebe, priority=900)
     return {"parallel_read_safe": True}

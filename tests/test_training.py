@@ -1,0 +1,144 @@
+import math
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, data, load_pretrained, preset, training
+from vitbook.__main__ import read_recipe, run
+from vitbook.training import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def few():
+    digits = data.load("digits")
+    parts = [data.Split(part.images[:100], part.labels[:100]) for part in (digits.train, digits.test)]
+    return data.Dataset("few", digits.classes, *parts)
+
+
+def fresh(seed=0, **changes):
+    torch.manual_seed(seed)
+    return VisionTransformer(preset("digits", depth=2, **changes))
+
+
+def test_groups_hold_every_trained_parameter_once():
+    model = fresh(position="sincos")
+    matrices, others = training.parameter_groups(model, 0.3)
+    assert matrices["weight_decay"] == 0.3 and others["weight_decay"] == 0
+    names = {id(p): name for name, p in model.named_parameters()}
+    decayed = {names[id(p)] for p in matrices["params"]}
+    spared = {names[id(p)] for p in others["params"]}
+    assert not decayed & spared
+    assert decayed | spared == set(names.values()) - {"embeddings.position"}  # fixed table
+    assert all(name.endswith("weight") and "norm" not in name for name in decayed)
+
+
+def test_learning_rate_rises_then_falls_to_zero():
+    rates = [training.learning_rate(step, 100, 1.0, 0.1) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1) and rates[9] == 1.0
+    assert rates[55] == pytest.approx(0.5, abs=0.01)
+    assert rates[-1] < 0.001 and all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert training.learning_rate(0, 1, 1.0, 0.0) == 1.0
+
+
+def test_predict_leaves_the_mode_alone(few):
+    model = fresh(dropout=0.5)
+    first = training.predict(model, few.test.images, batch_size=7)
+    assert model.training
+    assert_close(first, training.predict(model.eval(), few.test.images))
+    assert not model.training
+
+
+def test_a_batch_is_learned_by_heart(few):
+    config = TrainConfig(epochs=60, crop=0, label_smoothing=0.0, batch_size=32)
+    part = data.Split(few.train.images[:32], few.train.labels[:32])
+    history = training.train(fresh(), few._replace(train=part), config, progress=False)
+    assert abs(history[0]["loss"] - math.log(10)) < 0.3
+    assert history[-1]["loss"] < 0.1
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_resumed_run_ends_bit_for_bit_the_same(few, tmp_path, stop):
+    config = TrainConfig(epochs=3)
+    straight = fresh(dropout=0.1, drop_path=0.1)
+    history = training.train(straight, few, config, progress=False)
+    path = tmp_path / "checkpoint.pt"
+    stopped = fresh(dropout=0.1, drop_path=0.1)
+    training.train(stopped, few, config, path, stop_after=stop, progress=False)
+    resumed = fresh(seed=9, dropout=0.1, drop_path=0.1)
+    assert training.train(resumed, few, config, path, progress=False) == history
+    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not list(tmp_path.glob("*.unfinished"))
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path, config = tmp_path / "checkpoint.pt", TrainConfig(epochs=1)
+    training.train(fresh(), few, config, path, progress=False)
+    whole = path.read_bytes()
+    bad = {"truncated": whole[: len(whole) // 2], "empty": b"", "pickle": pickle.dumps(Evil())}
+    for content in bad.values():
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint of this model"):
+            training.train(fresh(), few, config, path, progress=False)
+    assert not (tmp_path / "executed").exists()
+    path.write_bytes(whole)
+    with pytest.raises(ValueError, match="not a checkpoint of this model"):
+        training.train(fresh(mlp_dim=32), few, config, path, progress=False)
+
+
+def test_weights_round_trip_and_refusals(tmp_path):
+    path, model = tmp_path / "w.safetensors", fresh().eval()
+    training.save_weights(path, model)
+    loaded = training.load_weights(path)
+    assert loaded.config == model.config and not loaded.training
+    for a, b in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(a, b)
+    whole = path.read_bytes()
+    for content in (whole[:-10], b"", pickle.dumps({"a": 1})):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"w\.safetensors is not a whole file of vitbook weights"):
+            training.load_weights(path)
+    with pytest.raises(ValueError, match="not a whole file"):
+        training.load_weights(tmp_path / "missing.safetensors")
+
+
+def test_shipped_weights_are_as_good_as_recorded():
+    digits = data.load("digits")
+    model = load_pretrained("digits")
+    recorded = training.recorded_runs("digits")[0][-1]["test_accuracy"]
+    assert training.accuracy(model, digits.test) == pytest.approx(recorded, abs=1e-6)
+    assert recorded >= 0.97
+    seer = load_pretrained("digits-canvas")
+    canvases, labels, _ = data.digits_canvas(digits.test, 2000, seed=2)
+    recorded = training.recorded_runs("digits-canvas")[0][-1]["test_accuracy"]
+    accuracy = training.accuracy(seer, data.Split(canvases, labels))
+    assert accuracy == pytest.approx(recorded, abs=0.001)
+    assert recorded >= 0.90
+    with pytest.raises(ValueError, match="no weights are called 'cifar'; known: digits, digits-canvas"):
+        load_pretrained("cifar")
+
+
+def test_recipes():
+    assert read_recipe("digits")[3] == TrainConfig()
+    with pytest.raises(ValueError, match="no recipe is called 'digit'; known: digits, digits-canvas"):
+        read_recipe("digit")
+
+
+def test_a_recorded_run_holds_its_evidence(tmp_path, monkeypatch):
+    name, source, model, config = read_recipe("digits")
+    short = (name, source, replace(model, depth=1), replace(config, epochs=2))
+    monkeypatch.setattr("vitbook.__main__.read_recipe", lambda recipe: short)
+    run("digits", tmp_path, seed=3)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "checkpoint.pt", "config.yaml", "digits.safetensors", "history.csv", "summary.json",
+    }  # fmt: skip
+    assert "seed: 3" in (tmp_path / "config.yaml").read_text()
