@@ -29,7 +29,10 @@ def main():
     plot.show_image(axes[1], coffee, "… whose patches …")
     plot.patch_outline(axes[1], 24 * 5 + 6, (24, 24), 4)
     weights = colour_attention(coffee, 4)
-    for ax, query, title in ((axes[2], 24 * 5 + 6, "… look at …"), (axes[3], 24 * 20 + 9, "… each other")):
+    for ax, query, title in (
+        (axes[2], 24 * 5 + 6, "… look at …"),
+        (axes[3], 24 * 20 + 9, "… each other"),
+    ):
         plot.heatmap(ax, weights[query], (24, 24), title=title)
         plot.patch_outline(ax, query, (24, 24), 1)
     figure.savefig(TARGET, dpi=150)

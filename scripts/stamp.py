@@ -13,7 +13,11 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(ROOT.glob("notebooks/*.ipynb")), *sorted(ROOT.glob("book/*.md")), ROOT / "README.md"]
+PAGES = [
+    *sorted(ROOT.glob("notebooks/*.ipynb")),
+    *sorted(ROOT.glob("book/*.md")),
+    ROOT / "README.md",
+]
 
 
 def repository():
@@ -43,14 +47,18 @@ def stamped(path):
     account = url.removeprefix("https://github.com/")
     text = path.read_text("utf-8")
     colab = f"https://colab.research.google.com/github/{account}/blob/{branch}/notebooks"
-    text = re.sub(r"https://colab\.research\.google\.com/github/[\w./-]+?/notebooks", colab, text)
+    text = re.sub(
+        r"https://colab\.research\.google\.com/github/[\w./-]+?/notebooks", colab, text
+    )
     text = re.sub(r"git\+https://[\w./-]+@v[\w.]+", f"git+{url}@v{version()}", text)
     text = re.sub(r"git clone \S+", f"git clone {url}", text)
 
     def link(match):
         module, name = match.groups()
         line = line_of(module, name)
-        return f"[`{module}.{name}`, line {line}]({url}/blob/{branch}/vitbook/{module}.py#L{line})"
+        return (
+            f"[`{module}.{name}`, line {line}]({url}/blob/{branch}/vitbook/{module}.py#L{line})"
+        )
 
     return re.sub(r"\[`(\w+)\.([\w.]+)`, line \d+\]\([^)]*\)", link, text)
 

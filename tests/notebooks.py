@@ -25,7 +25,9 @@ def prose(path):
 
 def words(path):
     """Words of prose: formulas, tables, code and addresses left out."""
-    text = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|^\|.*$", " ", prose(path), flags=re.S | re.M)
+    text = re.sub(
+        r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|^\|.*$", " ", prose(path), flags=re.S | re.M
+    )
     return len(re.findall(r"[^\W\d_][\w'’-]*", text))
 
 
@@ -51,6 +53,5 @@ def bare(node):
             continue
         first = body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            if isinstance(first.value.value, str):
-                part.body = body[1:]
+            part.body = body[1:]
     return ast.unparse(node)

@@ -18,7 +18,10 @@ def make_folders(root, counts, size=(8, 8), mode="L"):
 
 def test_digits():
     digits = data.load("digits")
-    assert digits.train.images.shape == (1437, 1, 8, 8) and digits.train.images.dtype == torch.uint8
+    assert (
+        digits.train.images.shape == (1437, 1, 8, 8)
+        and digits.train.images.dtype == torch.uint8
+    )
     assert digits.test.images.shape == (360, 1, 8, 8)
     assert digits.train.images.max() == 255
     seen = {image.numpy().tobytes() for image in digits.train.images}
@@ -101,7 +104,10 @@ def test_torchvisions_own_files(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *a: True)
     monkeypatch.setenv("VITBOOK_DATA", str(tmp_path))
     loaded = data.load("cifar10")
-    assert loaded.train.images.shape == (10, 3, 32, 32) and loaded.test.labels.tolist() == [0, 1]
+    assert loaded.train.images.shape == (10, 3, 32, 32) and loaded.test.labels.tolist() == [
+        0,
+        1,
+    ]
 
 
 def test_refusals(tmp_path):
@@ -110,10 +116,14 @@ def test_refusals(tmp_path):
     one = make_folders(tmp_path / "one", {"train": {"a": 2}, "test": {"a": 1}})
     with pytest.raises(ValueError, match="holds 1 class folders.*at least two"):
         data.load(one)
-    empty = make_folders(tmp_path / "empty", {"train": {"a": 2, "b": 0}, "test": {"a": 1, "b": 1}})
+    empty = make_folders(
+        tmp_path / "empty", {"train": {"a": 2, "b": 0}, "test": {"a": 1, "b": 1}}
+    )
     with pytest.raises(ValueError, match=r"no images \(.png, .jpg, .jpeg\) in .*b"):
         data.load(empty)
-    broken = make_folders(tmp_path / "broken", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}})
+    broken = make_folders(
+        tmp_path / "broken", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}
+    )
     (broken / "train" / "a" / "0.png").write_bytes(b"not a picture")
     with pytest.raises(ValueError, match=r"cannot read .*0\.png as an image"):
         data.load(broken)

@@ -47,7 +47,10 @@ def test_sincos_by_hand():
 
 
 def test_only_a_learned_table_asks_for_gradients():
-    kinds = {kind: Embeddings((2, 2), 2, 1, 8, position=kind) for kind in ("learned", "sincos", "none")}
+    kinds = {
+        kind: Embeddings((2, 2), 2, 1, 8, position=kind)
+        for kind in ("learned", "sincos", "none")
+    }
     assert [e.position.requires_grad for e in kinds.values()] == [True, False, False]
     assert (kinds["none"].position == 0).all()
     assert (kinds["sincos"].position[0, 0] == 0).all()

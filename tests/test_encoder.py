@@ -8,7 +8,9 @@ from vitbook.compat import load_torchvision
 
 def test_mlp_works_on_every_token_alone():
     mlp, x = MLP(6, 24), torch.randn(2, 5, 6)
-    by_hand = F.linear(F.gelu(F.linear(x, mlp.fc1.weight, mlp.fc1.bias)), mlp.fc2.weight, mlp.fc2.bias)
+    by_hand = F.linear(
+        F.gelu(F.linear(x, mlp.fc1.weight, mlp.fc1.bias)), mlp.fc2.weight, mlp.fc2.bias
+    )
     assert_close(mlp(x), by_hand)
     assert_close(mlp(x)[1, 3], mlp(x[1, 3]))
 
@@ -38,7 +40,9 @@ def test_block_is_equations_2_and_3():
 
 
 def test_rates_reach_their_layers():
-    block = EncoderBlock(8, 2, 16, dropout=0.1, attention_dropout=0.2, drop_path=0.3, bias=False)
+    block = EncoderBlock(
+        8, 2, 16, dropout=0.1, attention_dropout=0.2, drop_path=0.3, bias=False
+    )
     assert block.mlp.dropout.p == 0.1
     assert block.attn.dropout == 0.2
     assert block.drop_path.rate == 0.3

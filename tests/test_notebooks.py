@@ -10,7 +10,8 @@ import time
 import zipfile
 
 import pytest
-from notebooks import PATHS, ROOT, bare, cells, definitions, prose, tags, tree, words
+
+from notebooks import PATHS, ROOT, bare, cells, definitions, prose, tags, words
 
 MODULES = {
     "01_patches": ["patches"],
@@ -49,7 +50,9 @@ def test_chapter_and_module_hold_the_same_code(path):
     for module in MODULES[path.stem]:
         for name, node in module_definitions(module).items():
             if name in taught:
-                assert bare(taught[name]) == bare(node), f"{path.stem} and vitbook.{module}: {name}"
+                assert bare(taught[name]) == bare(node), (
+                    f"{path.stem} and vitbook.{module}: {name}"
+                )
                 compared += 1
             elif module in COMPLETE:
                 assert name in COMPLETE[module], f"{path.stem} does not show {module}.{name}"
@@ -57,7 +60,10 @@ def test_chapter_and_module_hold_the_same_code(path):
 
 
 def test_a_changed_line_would_be_noticed():
-    one, two = (ast.parse(f"def f(x):\n    '''{d}'''\n    return x + {n}").body[0] for d, n in [("a", 1), ("b", 2)])
+    one, two = (
+        ast.parse(f"def f(x):\n    '''{d}'''\n    return x + {n}").body[0]
+        for d, n in [("a", 1), ("b", 2)]
+    )
     assert bare(one) != bare(two)
     two.body[-1].value.right.value = 1
     assert bare(one) == bare(two)
@@ -82,8 +88,16 @@ def test_cells_are_short(path):
 def test_prose_has_the_right_length_and_is_plain_markdown(path):
     text = prose(path)
     assert 1500 <= words(path) <= 3500
-    assert not re.search(r"^\s*(:::|```\{)|\{\w+\}`|<img|!\[", text, flags=re.M), "MyST or image"
-    for promise in ("**You build**", "**You need**", "**Time**", "Predict, then run", "## Exercises"):
+    assert not re.search(r"^\s*(:::|```\{)|\{\w+\}`|<img|!\[", text, flags=re.M), (
+        "MyST or image"
+    )
+    for promise in (
+        "**You build**",
+        "**You need**",
+        "**Time**",
+        "Predict, then run",
+        "## Exercises",
+    ):
         assert promise in text
     assert "## What you hold in your hands" in text and "## What comes next" in text
     assert text.count("$$") % 2 == 0
@@ -124,7 +138,9 @@ def test_cells_that_are_not_compared_are_listed_with_a_reason(path):
 
 def test_alone_means_offline(offline):
     script = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
-    run = subprocess.run([sys.executable, "-c", script], env=offline, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], env=offline, capture_output=True, text=True
+    )
     assert "this test runs without network" in run.stderr
 
 
@@ -132,8 +148,18 @@ def test_alone_means_offline(offline):
 def offline(tmp_path_factory):
     """An environment with the installed package alone, no network, and an empty home."""
     home = tmp_path_factory.mktemp("home")
-    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", str(home), str(ROOT)], check=True, capture_output=True)
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+    ]
+    subprocess.run(
+        [*build, "--wheel-dir", str(home), str(ROOT)], check=True, capture_output=True
+    )
     (wheel,) = home.glob("vitbook-*.whl")
     site = home / "site"
     zipfile.ZipFile(wheel).extractall(site)
@@ -170,6 +196,14 @@ def test_a_changed_output_would_be_noticed(offline, tmp_path):
     output = nbformat.v4.new_output("stream", name="stdout", text="3\n")
     notebook.cells[0].outputs, notebook.cells[0].execution_count = [output], 1
     nbformat.write(notebook, tmp_path / "wrong.ipynb")
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "wrong.ipynb"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "-p",
+        "no:cacheprovider",
+        "wrong.ipynb",
+    ]
     run = subprocess.run(command, cwd=tmp_path, env=offline, capture_output=True, text=True)
     assert run.returncode == 1, run.stdout

@@ -28,7 +28,9 @@ def number(version):
 def test_import_is_cheap():
     heavy = ["torchvision", "matplotlib", "sklearn", "skimage", "yaml", "PIL"]
     script = f"import sys, vitbook; print([m for m in {heavy} if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip() == "[]"
 
 
@@ -103,7 +105,9 @@ def test_stamp_follows_the_address(monkeypatch):
     assert "github/someone/else/blob/dev/notebooks/01_patches.ipynb" in text
     assert "git+https://github.com/someone/else@v" in text
     assert "github.com/vitbook/vitbook" not in text
-    assert "someone/else/blob/dev/vitbook/attention.py#L" in stamp.stamped(ROOT / "book/equations.md")
+    assert "someone/else/blob/dev/vitbook/attention.py#L" in stamp.stamped(
+        ROOT / "book/equations.md"
+    )
 
 
 def test_every_public_function_says_what_it_does():
@@ -125,9 +129,21 @@ def test_workflows_use_the_two_commands(path):
 
 
 def test_no_path_of_a_machine_is_committed():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
     for name in tracked.split():
         path = ROOT / name
-        if path.suffix in {".ipynb", ".py", ".md", ".yml", ".yaml", ".json", ".csv", ".txt", ".toml"}:
+        if path.suffix in {
+            ".ipynb",
+            ".py",
+            ".md",
+            ".yml",
+            ".yaml",
+            ".json",
+            ".csv",
+            ".txt",
+            ".toml",
+        }:
             text = path.read_text()
             assert str(Path.home()) + "/" not in text and str(ROOT) not in text, name

@@ -14,7 +14,9 @@ def test_patches_run_row_by_row_and_hold_channel_row_column():
     assert torch.equal(patches[0, 3], first_below)
 
 
-@pytest.mark.parametrize("shape, p", [((2, 3, 32, 32), 4), ((1, 1, 8, 24), 8), ((3, 2, 5, 7), 1)])
+@pytest.mark.parametrize(
+    "shape, p", [((2, 3, 32, 32), 4), ((1, 1, 8, 24), 8), ((3, 2, 5, 7), 1)]
+)
 def test_round_trip_is_exact(shape, p):
     images = torch.randn(shape)
     grid = (shape[2] // p, shape[3] // p)

@@ -15,7 +15,10 @@ SITE = ROOT / "_build/html"
 SKIP = {"genindex.html", "search.html"}
 CHAPTERS = sorted(p.stem for p in ROOT.glob("notebooks/*.ipynb"))
 PAGES = [f"notebooks/{name}.html" for name in CHAPTERS]
-PAGES += [f"book/{name}.html" for name in ("intro", "how_to_use", "equations", "glossary", "references")]
+PAGES += [
+    f"book/{name}.html"
+    for name in ("intro", "how_to_use", "equations", "glossary", "references")
+]
 
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="no site: run make book first")
 
@@ -37,7 +40,11 @@ def test_no_internal_link_is_broken(page):
         address = urlsplit(link["href"])
         if address.scheme or address.netloc:
             continue
-        target = ((SITE / page).parent / unquote(address.path)).resolve() if address.path else SITE / page
+        target = (
+            ((SITE / page).parent / unquote(address.path)).resolve()
+            if address.path
+            else SITE / page
+        )
         assert target.exists(), f"{page}: {link['href']}"
         assert target.suffix != ".ipynb" or "_sources" in str(target), f"{page}: {link['href']}"
         if address.fragment and target.suffix == ".html":
@@ -58,10 +65,19 @@ def test_every_image_has_alternative_text(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_is_loaded_from_elsewhere(page):
-    for tag, attribute in (("script", "src"), ("link", "href"), ("img", "src"), ("iframe", "src")):
+    for tag, attribute in (
+        ("script", "src"),
+        ("link", "href"),
+        ("img", "src"),
+        ("iframe", "src"),
+    ):
         for found in soup(page).find_all(tag, **{attribute: True}):
             outside = urlsplit(found[attribute]).netloc
-            resource = tag != "link" or "stylesheet" in found.get("rel", []) or "preload" in found.get("rel", [])
+            resource = (
+                tag != "link"
+                or "stylesheet" in found.get("rel", [])
+                or "preload" in found.get("rel", [])
+            )
             assert not (outside and resource), f"{page} loads {found[attribute]}"
 
 
@@ -111,11 +127,16 @@ def browser():
 def visit(browser, address, page, theme, width):
     """Open a page; returns it with the complaints and outside requests that it caused."""
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
-    context.add_init_script(f"localStorage.setItem('mode','{theme}');localStorage.setItem('theme','{theme}')")
+    context.add_init_script(
+        f"localStorage.setItem('mode','{theme}');localStorage.setItem('theme','{theme}')"
+    )
     view, faults = context.new_page(), []
     view.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
     view.on("pageerror", lambda e: faults.append(str(e)))
-    view.on("request", lambda r: None if r.url.startswith((address, "data:")) else faults.append(r.url))
+    view.on(
+        "request",
+        lambda r: None if r.url.startswith((address, "data:")) else faults.append(r.url),
+    )
     view.goto(f"{address}/{page}", wait_until="load")
     return view, faults
 
@@ -125,16 +146,22 @@ def visit(browser, address, page, theme, width):
 def test_pages_work_in_a_browser(browser, address, page, theme, width):
     view, faults = visit(browser, address, page, theme, width)
     if "math" in (SITE / page).read_text("utf-8"):
-        view.wait_for_function("!document.querySelector('.math') || document.querySelector('mjx-container')")
+        view.wait_for_function(
+            "!document.querySelector('.math') || document.querySelector('mjx-container')"
+        )
         assert view.locator("mjx-merror").count() == 0
     assert view.evaluate("document.documentElement.dataset.theme") == theme
-    assert view.evaluate("document.documentElement.scrollWidth") <= width, "page scrolls sideways"
+    assert view.evaluate("document.documentElement.scrollWidth") <= width, (
+        "page scrolls sideways"
+    )
     assert not faults
     view.context.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("page", ["notebooks/03_attention.html", "book/how_to_use.html", "book/intro.html"])
+@pytest.mark.parametrize(
+    "page", ["notebooks/03_attention.html", "book/how_to_use.html", "book/intro.html"]
+)
 def test_text_has_enough_contrast(browser, address, page, theme):
     from axe_playwright_python.sync_playwright import Axe
 

@@ -7,14 +7,16 @@ import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, training
-from vitbook.__main__ import read_recipe, run
+from vitbook.__main__ import read_data, read_recipe, run
 from vitbook.training import TrainConfig
 
 
 @pytest.fixture(scope="module")
 def few():
     digits = data.load("digits")
-    parts = [data.Split(part.images[:100], part.labels[:100]) for part in (digits.train, digits.test)]
+    parts = [
+        data.Split(part.images[:100], part.labels[:100]) for part in (digits.train, digits.test)
+    ]
     return data.Dataset("few", digits.classes, *parts)
 
 
@@ -39,7 +41,9 @@ def test_learning_rate_rises_then_falls_to_zero():
     rates = [training.learning_rate(step, 100, 1.0, 0.1) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == 1.0
     assert rates[55] == pytest.approx(0.5, abs=0.01)
-    assert rates[-1] < 0.001 and all(a >= b for a, b in zip(rates[9:], rates[10:], strict=False))
+    assert rates[-1] < 0.001 and all(
+        a >= b for a, b in zip(rates[9:], rates[10:], strict=False)
+    )
     assert training.learning_rate(0, 1, 1.0, 0.0) == 1.0
 
 
@@ -87,7 +91,9 @@ def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
     bad = {"truncated": whole[: len(whole) // 2], "empty": b"", "pickle": pickle.dumps(Evil())}
     for content in bad.values():
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"checkpoint\.pt is not a checkpoint of this model"):
+        with pytest.raises(
+            ValueError, match=r"checkpoint\.pt is not a checkpoint of this model"
+        ):
             training.train(fresh(), few, config, path, progress=False)
     assert not (tmp_path / "executed").exists()
     path.write_bytes(whole)
@@ -105,7 +111,9 @@ def test_weights_round_trip_and_refusals(tmp_path):
     whole = path.read_bytes()
     for content in (whole[:-10], b"", pickle.dumps({"a": 1})):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"w\.safetensors is not a whole file of vitbook weights"):
+        with pytest.raises(
+            ValueError, match=r"w\.safetensors is not a whole file of vitbook weights"
+        ):
             training.load_weights(path)
     with pytest.raises(ValueError, match="not a whole file"):
         training.load_weights(tmp_path / "missing.safetensors")
@@ -123,14 +131,21 @@ def test_shipped_weights_are_as_good_as_recorded():
     accuracy = training.accuracy(seer, data.Split(canvases, labels))
     assert accuracy == pytest.approx(recorded, abs=0.001)
     assert recorded >= 0.90
-    with pytest.raises(ValueError, match="no weights are called 'cifar'; known: digits, digits-canvas"):
+    with pytest.raises(
+        ValueError, match="no weights are called 'cifar'; known: digits, digits-canvas"
+    ):
         load_pretrained("cifar")
 
 
 def test_recipes():
     assert read_recipe("digits")[3] == TrainConfig()
-    with pytest.raises(ValueError, match="no recipe is called 'digit'; known: digits, digits-canvas"):
+    with pytest.raises(
+        ValueError,
+        match="no recipe is called 'digit'; known: digits, digits-canvas, digits-quarter",
+    ):
         read_recipe("digit")
+    assert len(read_data(read_recipe("digits-quarter")[1]).train.labels) == 359
+    assert len(read_data(read_recipe("digits")[1]).train.labels) == 1437
 
 
 def test_a_recorded_run_holds_its_evidence(tmp_path, monkeypatch):

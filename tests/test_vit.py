@@ -28,7 +28,9 @@ def test_every_preset_can_be_built_and_has_its_size(name):
     assert counted == PRESETS[name].get("parameters", counted)
 
 
-@pytest.mark.parametrize("name, paper", [("base-16", 86e6), ("large-16", 307e6), ("huge-14", 632e6)])
+@pytest.mark.parametrize(
+    "name, paper", [("base-16", 86e6), ("large-16", 307e6), ("huge-14", 632e6)]
+)
 def test_sizes_agree_with_table_1_within_a_percent(name, paper):
     assert parameters(preset(f"vit-{name}")) == pytest.approx(paper, rel=0.01)
 
@@ -42,7 +44,13 @@ def test_logits_equal_torchvisions(dtype):
 def test_logits_equal_timms(dtype):
     timm = pytest.importorskip("timm")
     theirs = timm.models.VisionTransformer(
-        img_size=32, patch_size=8, num_classes=5, embed_dim=24, depth=3, num_heads=3, mlp_ratio=40 / 24
+        img_size=32,
+        patch_size=8,
+        num_classes=5,
+        embed_dim=24,
+        depth=3,
+        num_heads=3,
+        mlp_ratio=40 / 24,
     )
     theirs = randomised(theirs).to(dtype)
     ours = VisionTransformer(small_config()).to(dtype).eval()

@@ -8,9 +8,7 @@ from vitbook.patches import patchify, unpatchify
 from vitbook.published import from_published
 from vitbook.training import load_pretrained
 from vitbook.version import __version__
-from vitbook.vit import ViTConfig, VisionTransformer, preset
-
-
+from vitbook.vit import VisionTransformer, ViTConfig, preset
 
 __all__ = [
     "MLP",
@@ -21,6 +19,7 @@ __all__ = [
     "PatchEmbedding",
     "ViTConfig",
     "VisionTransformer",
+    "__version__",
     "from_published",
     "load_pretrained",
     "patchify",

@@ -19,7 +19,7 @@ def read_recipe(name):
     """A recipe by name, from the package, or by the path of a YAML file.
 
     Returns:
-        (name, data set name, ViTConfig, TrainConfig).
+        (name, recipe, ViTConfig, TrainConfig); the recipe is the file as a dictionary.
 
     Raises:
         ValueError: an unknown recipe; the message lists the known ones.
@@ -31,26 +31,33 @@ def read_recipe(name):
     path = folder / f"{name}.yaml" if name in known else Path(name)
     recipe = yaml.safe_load(path.read_text("utf-8"))
     config = training.TrainConfig(**recipe["train"])
-    return path.name.removesuffix(".yaml"), recipe["data"], preset(recipe["model"]), config
+    return path.name.removesuffix(".yaml"), recipe, preset(recipe["model"]), config
+
+
+def read_data(recipe):
+    """The recipe's data set; with ``images: N``, only the first N training images of it."""
+    loaded = data.load(recipe["data"])
+    part = data.Split(*(tensor[: recipe.get("images")] for tensor in loaded.train))
+    return loaded._replace(train=part)
 
 
 def run(recipe, out, seed):
     """Train, then write weights, history.csv, config.yaml and summary.json into ``out``."""
-    name, data_name, model_config, config = read_recipe(recipe)
+    name, recipe, model_config, config = read_recipe(recipe)
     config = training.TrainConfig(**{**asdict(config), "seed": seed})
     out = Path(out or f"runs/{name}/seed{seed}")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     model = VisionTransformer(model_config)
     started = time.perf_counter()
-    history = training.train(model, data.load(data_name), config, out / "checkpoint.pt")
+    history = training.train(model, read_data(recipe), config, out / "checkpoint.pt")
     training.save_weights(out / f"{name}.safetensors", model)
     with open(out / "history.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, history[0])
         writer.writeheader()
         writer.writerows(history)
-    both = {"data": data_name, "model": asdict(model_config), "train": asdict(config)}
-    (out / "config.yaml").write_text(yaml.safe_dump(both, sort_keys=False))
+    resolved = {**recipe, "model": asdict(model_config), "train": asdict(config)}
+    (out / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
     summary = {
         "test_accuracy_last_epoch": history[-1]["test_accuracy"],
         "parameters": sum(p.numel() for p in model.parameters()),

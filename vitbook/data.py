@@ -94,7 +94,10 @@ def load_digits():
     train, test = order[:1437], order[1437:]
     classes = [str(digit) for digit in range(10)]
     return Dataset(
-        "digits", classes, Split(images[train], labels[train]), Split(images[test], labels[test])
+        "digits",
+        classes,
+        Split(images[train], labels[train]),
+        Split(images[test], labels[test]),
     )
 
 
@@ -214,7 +217,9 @@ def read_image(path):
         with Image.open(path) as image:
             pixels = np.array(image if image.mode == "L" else image.convert("RGB"))
     except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"cannot read {path} as an image: {error}; remove or replace it") from error
+        raise ValueError(
+            f"cannot read {path} as an image: {error}; remove or replace it"
+        ) from error
     return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1)
 
 

@@ -108,7 +108,9 @@ def position_table(kind, grid, dim, class_token):
     """
     rows, columns = grid
     if kind == "learned":
-        return nn.init.trunc_normal_(torch.empty(1, rows * columns + class_token, dim), std=0.02)
+        return nn.init.trunc_normal_(
+            torch.empty(1, rows * columns + class_token, dim), std=0.02
+        )
     if kind == "none":
         return torch.zeros(1, rows * columns + class_token, dim)
     if kind == "sincos":

@@ -97,7 +97,7 @@ def class_token_map(weights, layer=-1):
 
 
 def mean_query_map(weights, layer=-1):
-    """Where the patches look on average, for models without class token: (batch, head, patch)."""
+    """Where patches look on average, for models without class token: (batch, head, patch)."""
     return weights[layer].mean(dim=-2)
 
 

@@ -39,9 +39,7 @@ def unpatchify(patches, patch_size, grid):
     """
     rows, columns = grid
     pattern = "b (h w) (c ph pw) -> b c (h ph) (w pw)"
-    return rearrange(
-        patches, pattern, h=rows, w=columns, ph=patch_size, pw=patch_size
-    )
+    return rearrange(patches, pattern, h=rows, w=columns, ph=patch_size, pw=patch_size)
 
 
 def check_divisible(shape, patch_size):

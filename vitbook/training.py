@@ -16,10 +16,13 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from vitbook.data import normalize, random_crop, random_flip
-from vitbook.vit import ViTConfig, VisionTransformer
+from vitbook.vit import VisionTransformer, ViTConfig
 
 # How the progress bar looks, and that it redraws once a second: outputs stay short.
-BAR = {"bar_format": "{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}", "mininterval": 1}
+BAR = {
+    "bar_format": "{percentage:3.0f}% |{bar:20}| {elapsed}<{remaining} {postfix}",
+    "mininterval": 1,
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class TrainConfig:
         seed: fixes the order of the images, the augmentation and dropout.
     """
 
-    epochs: int = 80
+    epochs: int = 60
     batch_size: int = 64
     learning_rate: float = 4e-3
     warmup: float = 0.1

@@ -139,7 +139,7 @@ def pool(tokens, kind):
 
 
 def init_weights(model):
-    """Start as the paper's code does: Xavier for matrices, zero biases; a small head."""
+    """Xavier for matrices, as in ViT's code; zero biases; a small head."""
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)

@@ -19,7 +19,10 @@ def copy_mathjax(app, error):
         return
     package = Path(find_spec("sphinx-mathjax-offline").origin).parent
     for name in NEEDED:
-        source, target = package / "static/mathjax" / name, Path(app.outdir, "_static/mathjax", name)
+        source, target = (
+            package / "static/mathjax" / name,
+            Path(app.outdir, "_static/mathjax", name),
+        )
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, dirs_exist_ok=True)

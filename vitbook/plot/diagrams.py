@@ -16,7 +16,11 @@ class Drawing:
         self.width, self.height, self.alt, self.shapes = width, height, alt, []
 
     def box(self, x, y, width, height, text="", color=None, strong=False):
-        fill = f'fill="{color}" fill-opacity="{0.45 if strong else 0.18}"' if color else 'fill="none"'
+        fill = (
+            f'fill="{color}" fill-opacity="{0.45 if strong else 0.18}"'
+            if color
+            else 'fill="none"'
+        )
         stroke = 2.5 if strong else 1.2
         self.shapes.append(
             f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="5" {fill} '
@@ -62,7 +66,9 @@ class Drawing:
 
 def stage(current):
     """The strip at the top of every chapter, with the present stage lit."""
-    drawing = Drawing(720, 44, f"The way through the book: {', '.join(STAGES)}. Now: {current}.")
+    drawing = Drawing(
+        720, 44, f"The way through the book: {', '.join(STAGES)}. Now: {current}."
+    )
     for i, name in enumerate(STAGES):
         lit = name == current
         drawing.box(4 + 103 * i, 6, 90, 32, name, ORANGE if lit else None, strong=lit)
@@ -151,7 +157,10 @@ def norm_orders():
         "the stream itself, after the sum."
     )
     drawing = Drawing(640, 290, alt)
-    for x, title, pre in ((150, "pre-norm: ViT, eq. 2 and 3", True), (470, "post-norm: 2017", False)):
+    for x, title, pre in (
+        (150, "pre-norm: ViT, eq. 2 and 3", True),
+        (470, "post-norm: 2017", False),
+    ):
         drawing.text(x, 20, title, bold=True)
         drawing.arrow((x, 280), (x, 40))
         drawing.line((x, 250), (x + 80, 250))
@@ -209,5 +218,7 @@ def rollout_flow():
         for start in ys:
             for end in ys:
                 drawing.arrow((x + 70, start), (x + 170, end))
-    drawing.text(300, 238, "level arrows: residual + attention to itself;  slanted: attention", size=14)
+    drawing.text(
+        300, 238, "level arrows: residual + attention to itself;  slanted: attention", size=14
+    )
     return drawing.html()
