@@ -133,3 +133,15 @@ def test_refusals(tmp_path):
         data.load(odd)
     with pytest.raises(ValueError, match="no photograph is called 'dog'; known: chelsea"):
         data.photograph("dog", 32)
+
+
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+    from vitbook.compat import load_torchvision
+
+    def no_network(*arguments, **options):
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(load_torchvision("datasets"), "MNIST", no_network)
+    monkeypatch.setenv("VITBOOK_DATA", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"mnist is not .*no route.*train/<class>/\*\.png"):
+        data.load("mnist")
