@@ -234,8 +234,8 @@ def from_torchvision(name, folder):
             part = source(str(folder), train=train, download=True)
         except (RuntimeError, OSError) as error:
             raise RuntimeError(
-                f"{name} is not in {folder} and could not be downloaded ({error}); put it "
-                "there by hand, as train/<class>/*.png and test/<class>/*.png, or set VITBOOK_DATA"
+                f"{name} is not in {folder} and could not be downloaded ({error}); "
+                "put it there by hand, as train/<class>/*.png and test/<class>/*.png"
             ) from error
         pixels = torch.as_tensor(part.data)
         images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)

@@ -70,6 +70,7 @@ def run(recipe, out, seed):
 
 
 def main():
+    """Read the command line and run the command."""
     parser = argparse.ArgumentParser(prog="python -m vitbook", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train a recipe and record the run")

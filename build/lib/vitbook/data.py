@@ -230,7 +230,13 @@ def from_torchvision(name, folder):
     source = getattr(load_torchvision("datasets"), TORCHVISION[name])
     splits = []
     for train in (True, False):
-        part = source(str(folder), train=train, download=True)
+        try:
+            part = source(str(folder), train=train, download=True)
+        except (RuntimeError, OSError) as error:
+            raise RuntimeError(
+                f"{name} is not in {folder} and could not be downloaded ({error}); "
+                "put it there by hand, as train/<class>/*.png and test/<class>/*.png"
+            ) from error
         pixels = torch.as_tensor(part.data)
         images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         splits.append(Split(images.contiguous(), torch.as_tensor(part.targets)))
