@@ -156,23 +156,25 @@ def norm_orders():
         "passes norm then attention or MLP, and is added back. Post-norm: the norm sits on "
         "the stream itself, after the sum."
     )
-    drawing = Drawing(640, 290, alt)
-    for x, title, pre in (
-        (150, "pre-norm: ViT, eq. 2 and 3", True),
-        (470, "post-norm: 2017", False),
-    ):
-        drawing.text(x, 20, title, bold=True)
-        drawing.arrow((x, 280), (x, 40))
-        drawing.line((x, 250), (x + 80, 250))
-        drawing.arrow((x + 80, 250), (x + 80, 122), (x + 14, 122))
-        drawing.box(x + 25, 150, 110, 34, "attn or MLP", ORANGE)
-        if pre:
-            drawing.box(x + 25, 200, 110, 34, "norm", BLUE)
+    drawing = Drawing(480, 290, alt)
+    for x, title, pre in ((100, "pre-norm: ViT", True), (340, "post-norm: 2017", False)):
+        road = x + 80  # the branch, from the stream at the bottom to the sum at the top
+        drawing.text(x + 20, 20, title, bold=True)
         drawing.box(x - 12, 110, 24, 24, "+", GREEN, strong=True)
-        if not pre:
+        drawing.box(x + 25, 150, 110, 34, "attn or MLP", ORANGE)
+        drawing.arrow((road, 150), (road, 122), (x + 14, 122))
+        if pre:
+            drawing.box(x + 25, 204, 110, 34, "norm", BLUE)
+            drawing.arrow((road, 204), (road, 186))
+        else:
             drawing.box(x - 55, 58, 110, 34, "norm", BLUE, strong=True)
-        drawing.text(x - 16, 275, "x", anchor="end")
-    return drawing.html()
+        drawing.arrow((x, 260), (road, 260), (road, 240 if pre else 186))
+        drawing.arrow((x, 284), (x, 136))
+        drawing.arrow((x, 110), (x, 40 if pre else 94))
+        if not pre:
+            drawing.arrow((x, 58), (x, 40))
+        drawing.text(x - 12, 284, "x", anchor="end")
+    return drawing.html(least=340)
 
 
 def training_step():
