@@ -29,7 +29,7 @@ COMPLETE = {
     "encoder": set(),
     "vit": {"ViTConfig", "check_images", "preset"},
 }
-# What a chapter takes from its own module instead of deriving it, and why.
+# On two idle cores; VITBOOK_PATIENCE stretches it for busy machines.
 SECONDS = 90
 
 chapters = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
@@ -148,18 +148,13 @@ def test_alone_means_offline(offline):
 def offline(tmp_path_factory):
     """An environment with the installed package alone, no network, and an empty home."""
     home = tmp_path_factory.mktemp("home")
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-    ]
-    subprocess.run(
-        [*build, "--wheel-dir", str(home), str(ROOT)], check=True, capture_output=True
-    )
+    source = home / "source"  # built from a copy: leftovers of earlier builds stay out
+    shutil.copytree(ROOT / "vitbook", source / "vitbook")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(home)]
+    command = [sys.executable, "-m", "pip", "wheel", *options, str(source)]
+    subprocess.run(command, check=True, capture_output=True)
     (wheel,) = home.glob("vitbook-*.whl")
     site = home / "site"
     zipfile.ZipFile(wheel).extractall(site)
@@ -184,7 +179,7 @@ def test_runs_alone_and_prints_what_the_page_shows(path, offline, tmp_path, reco
     seconds = time.perf_counter() - started
     assert run.returncode == 0, run.stdout[-4000:]
     print(f"\n{path.stem}: {seconds:.0f} s")
-    assert seconds < SECONDS * float(os.environ.get("VITBOOK_PATIENCE", 1))
+    assert seconds < SECONDS * float(os.environ.get("VITBOOK_PATIENCE", 2))
     assert [p.name for p in tmp_path.iterdir() if p.name != "__pycache__"] == [path.name]
 
 
