@@ -36,7 +36,7 @@ def sincos_2d(grid, dim, temperature=10_000):
     Args:
         grid: (rows, columns) of patches.
         dim: width of a token; must be divisible by 4 (sine and cosine, two axes).
-        temperature: the longest wavelength is 2π · temperature patches.
+        temperature: the longest wavelength approaches 2π · temperature patches.
 
     Returns:
         (rows * columns, dim), in the order of :func:`vitbook.patches.patchify`.
