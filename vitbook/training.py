@@ -233,7 +233,6 @@ def load_pretrained(name):
     """
     folder = files("vitbook") / "weights"
     known = sorted(p.name.removesuffix(".safetensors") for p in folder.iterdir())
-    known = [k for k in known if not k.endswith(".md")]
     if name not in known:
         raise ValueError(f"no weights are called {name!r}; known: {', '.join(known)}")
     return load_weights(str(folder / f"{name}.safetensors"))
