@@ -1,9 +1,14 @@
+import hashlib
+import io
+import zipfile
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from vitbook import data
+from vitbook.data import downloads, pictures
 
 
 def make_folders(root, counts, size=(8, 8), mode="L"):
@@ -116,32 +121,229 @@ def test_refusals(tmp_path):
     one = make_folders(tmp_path / "one", {"train": {"a": 2}, "test": {"a": 1}})
     with pytest.raises(ValueError, match="holds 1 class folders.*at least two"):
         data.load(one)
+    with pytest.raises(ValueError, match="nor a folder that holds train/<class>"):
+        data.load(make_folders(tmp_path / "none", {"train": {}, "test": {"a": 1}}))
+    alone = make_folders(tmp_path / "alone", {"train": {"a": 1, "b": 1}})
+    with pytest.raises(ValueError, match="holds out nothing; expected test/<class>"):
+        data.load(alone)
+    strange = make_folders(
+        tmp_path / "strange", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "c": 1}}
+    )
+    with pytest.raises(ValueError, match=r"holds out \['a', 'c'\]; .* out of \['a', 'b'\]"):
+        data.load(strange)
     empty = make_folders(
         tmp_path / "empty", {"train": {"a": 2, "b": 0}, "test": {"a": 1, "b": 1}}
     )
-    with pytest.raises(ValueError, match=r"no images \(.png, .jpg, .jpeg\) in .*b"):
+    with pytest.raises(ValueError, match=r"no images \(.png, .jpg, .jpeg, .*\) in .*b"):
         data.load(empty)
     broken = make_folders(
         tmp_path / "broken", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}
     )
-    (broken / "train" / "a" / "0.png").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"cannot read .*0\.png as an image"):
-        data.load(broken)
+    good = io.BytesIO()
+    Image.effect_noise((32, 32), 50).save(good, "PNG")
+    for content in (b"not a picture", b"", good.getvalue()[:200], good.getvalue()[:-40]):
+        (broken / "train" / "a" / "0.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"cannot read .*0\.png as an image"):
+            data.load(broken)
     odd = make_folders(tmp_path / "odd", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}})
     Image.new("L", (9, 8)).save(odd / "train" / "b" / "0.png")
-    with pytest.raises(ValueError, match=r"differ in shape: \(1, 8, 8\) and \(1, 8, 9\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"differ in size: \(8, 8\) in .* and \(8, 9\) in .*0\.png; give a size",
+    ):
         data.load(odd)
     with pytest.raises(ValueError, match="no photograph is called 'dog'; known: chelsea"):
         data.photograph("dog", 32)
 
 
-def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
+def test_zip_files_are_read_where_they_lie(tmp_path):
+    folders = make_folders(
+        tmp_path / "f", {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}}
+    )
+    zipped = tmp_path / "z"
+    zipped.mkdir()
+    for split in ("train", "test"):
+        with zipfile.ZipFile(zipped / f"{split}.zip", "w") as archive:
+            for path in (folders / split).rglob("*.png"):
+                archive.write(path, f"top/{path.relative_to(folders)}")
+    one, two = data.load(folders), data.load(zipped)
+    assert one.classes == two.classes
+    for a, b in zip(one.train + one.test, two.train + two.test, strict=True):
+        assert torch.equal(a, b)
+    whole = (zipped / "train.zip").read_bytes()
+    (zipped / "train.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"train\.zip is not a whole zip file"):
+        data.load(zipped)
+    member = bytearray(whole)
+    member[whole.index(b"IDAT") + 6] ^= 0xFF
+    (zipped / "train.zip").write_bytes(member)
+    with pytest.raises(ValueError, match=r"train\.zip is damaged at top/train"):
+        data.load(zipped)
+
+
+def tiny_imagenet(root):
+    """Four pictures in the layout of tiny-imagenet-200.zip."""
+    for wnid, grey in (("n01", 10), ("n02", 200)):
+        (root / "train" / wnid / "images").mkdir(parents=True)
+        for i in range(2):
+            path = root / "train" / wnid / "images" / f"{wnid}_{i}.JPEG"
+            Image.new("RGB", (64, 64), (grey, grey, grey)).save(path)
+        (root / "train" / wnid / f"{wnid}_boxes.txt").write_text("x\t0\t0\t9\t9\n")
+    for split in ("val", "test"):
+        (root / split / "images").mkdir(parents=True)
+        for i, grey in enumerate((200, 10)):
+            path = root / split / "images" / f"{split}_{i}.JPEG"
+            Image.new("RGB", (64, 64), (grey, grey, grey)).save(path)
+    rows = ("val_0.JPEG\tn02\t0\t0\t62\t62", "val_1.JPEG\tn01\t0\t0\t62\t62")
+    (root / "val" / "val_annotations.txt").write_text("\n".join(rows) + "\n")
+    (root / "words.txt").write_text("n01\tgoldfish, Carassius auratus\nn02\tcat\nn03\tx\n")
+    (root / "wnids.txt").write_text("n02\nn01\n")
+    return root
+
+
+def test_tiny_imagenet_as_it_ships(tmp_path, monkeypatch):
+    folder = tiny_imagenet(tmp_path / "tiny-imagenet")
+    monkeypatch.setenv("VITBOOK_DATA", str(tmp_path))
+    loaded = data.load("tiny-imagenet")
+    assert loaded.classes == ["goldfish", "cat"]
+    assert loaded.train.images.shape == (4, 3, 64, 64)
+    assert loaded.train.labels.tolist() == [0, 0, 1, 1]
+    assert loaded.test.labels.tolist() == [0, 1]
+    assert (loaded.test.images[0] < 50).all() and (loaded.test.images[1] > 150).all()
+    packed = tmp_path / "other" / "tiny-imagenet"
+    packed.mkdir(parents=True)
+    with zipfile.ZipFile(packed / "tiny-imagenet-200.zip", "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, f"tiny-imagenet-200/{path.relative_to(folder)}")
+    monkeypatch.setenv("VITBOOK_DATA", str(tmp_path / "other"))
+    again = data.load("tiny-imagenet", size=32)
+    assert again.classes == loaded.classes and again.test.labels.tolist() == [0, 1]
+    assert again.train.images.shape == (4, 3, 32, 32)
+
+
+def test_pictures_of_every_kind_are_read():
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    colour = np.stack([grey, 255 - grey, grey // 2], axis=-1)
+    alpha = np.dstack([colour, np.zeros((8, 8), np.uint8)])
+    cases = {
+        "L": (Image.fromarray(grey), torch.from_numpy(grey)[None]),
+        "RGB": (Image.fromarray(colour), torch.from_numpy(colour).permute(2, 0, 1)),
+        "I;16": (Image.fromarray(grey.astype(np.uint16) * 257), torch.from_numpy(grey)[None]),
+        "RGBA, all transparent": (Image.fromarray(alpha), torch.full((3, 8, 8), 255)),
+        "palette": (
+            Image.fromarray(colour).quantize(64),
+            torch.from_numpy(np.array(Image.fromarray(colour).quantize(64).convert("RGB"))).permute(
+                2, 0, 1
+            ),
+        ),
+        "LA": (Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]),
+               torch.from_numpy(grey).expand(3, 8, 8)),
+    }  # fmt: skip
+    for name, (image, expected) in cases.items():
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        found = pictures.decode(content.getvalue(), name)
+        assert found.dtype == torch.uint8 and torch.equal(found, expected.to(torch.uint8)), name
+
+
+def test_the_rule_for_odd_sizes(tmp_path):
+    """The central square, resized; grey becomes colour where there is colour."""
+    picture = torch.zeros(3, 10, 20, dtype=torch.uint8)
+    picture[:, :, 5:15] = 200
+    assert (pictures.square(picture, 5) == 200).all()
+    assert pictures.square(picture, 16).shape == (3, 16, 16)
+    same = torch.randint(256, (3, 8, 8)).to(torch.uint8)
+    assert pictures.square(same, 8) is same
+    for split in ("train", "test"):
+        for kind, mode, size in (("a", "RGB", (40, 30)), ("b", "L", (9, 17))):
+            (tmp_path / split / kind).mkdir(parents=True)
+            Image.new(mode, size, "white").save(tmp_path / split / kind / "1.png")
+    loaded = data.load(tmp_path, size=16)
+    assert loaded.train.images.shape == (2, 3, 16, 16) and (loaded.train.images == 255).all()
+    assert pictures.channels(torch.full((3, 2, 2), 9).to(torch.uint8), 1).tolist() == [
+        [[9, 9], [9, 9]]
+    ]
+
+
+def test_fetch_takes_the_first_whole_copy_and_leaves_nothing_else(tmp_path, capsys):
+    content = bytes(range(256)) * 1000
+    md5 = hashlib.md5(content).hexdigest()
+    for name, served in (
+        ("cut", content[:5000]),
+        ("altered", content[::-1]),
+        ("good", content),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "set.zip").write_bytes(served)
+    bad = [(tmp_path / name / "set.zip").as_uri() for name in ("missing", "cut", "altered")]
+    good = (tmp_path / "good" / "set.zip").as_uri()
+    target = tmp_path / "root" / "set.zip"
+    with pytest.raises(ConnectionError, match="set.zip could not be downloaded") as error:
+        downloads.fetch(target, md5, bad)
+    assert str(error.value).count("altered or cut short") == 2
+    assert "VITBOOK_MIRROR" in str(error.value) and not list(target.parent.iterdir())
+    downloads.fetch(target, md5, [*bad, good])
+    assert target.read_bytes() == content and list(target.parent.iterdir()) == [target]
+    downloads.fetch(target, md5, [])  # it is there
+    target.write_bytes(content[:-1])
+    downloads.fetch(target, md5, [good])  # a wrong file is replaced
+    assert target.read_bytes() == content
+
+
+def test_a_download_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    def broken(address, path):
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(downloads, "copy", broken)
+    with pytest.raises(KeyboardInterrupt):
+        downloads.fetch(tmp_path / "set.zip", "0", ["http://nowhere"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_set_has_a_second_address(monkeypatch):
     from vitbook.compat import load_torchvision
 
-    def no_network(*arguments, **options):
-        raise RuntimeError("no route to host")
+    monkeypatch.delenv("VITBOOK_MIRROR", raising=False)
+    for name in ("mnist", "fashion-mnist", "cifar10"):
+        source = getattr(load_torchvision("datasets"), data.TORCHVISION[name])
+        for path, md5, base in downloads.wanted(source, tmp := downloads.data_root() / name):
+            assert tmp in path.parents and len(md5) == 32
+            found = downloads.addresses(name, path.name, base)
+            assert len(found) >= 2 and all(a.endswith("/" + path.name) for a in found)
+    monkeypatch.setenv("VITBOOK_MIRROR", "https://mirror.example/data")
+    first, *_ = downloads.addresses("cifar100", "c.tar.gz", ["https://home/"])
+    assert first == "https://mirror.example/data/c.tar.gz"
 
-    monkeypatch.setattr(load_torchvision("datasets"), "MNIST", no_network)
+
+def test_mnist_is_fetched_from_a_mirror(tmp_path, monkeypatch):
+    """MNIST in its authors' format, two pictures of it, from a folder on this disk."""
+    import gzip
+
+    from vitbook.compat import load_torchvision
+
+    mnist = load_torchvision("datasets").MNIST
+    served, resources = tmp_path / "served", []
+    served.mkdir()
+    for name, _ in mnist.resources:
+        pixels = bytes([0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(2 * 784)
+        labels = bytes([0, 0, 8, 1, 0, 0, 0, 2, 3, 7])
+        content = gzip.compress(pixels if "idx3" in name else labels)
+        (served / name).write_bytes(content)
+        resources.append((name, hashlib.md5(content).hexdigest()))
+    monkeypatch.setattr(mnist, "resources", resources)
+    monkeypatch.setattr(mnist, "mirrors", ["http://nowhere.invalid/"])
+    monkeypatch.setenv("VITBOOK_MIRROR", served.as_uri())
+    monkeypatch.setenv("VITBOOK_DATA", str(tmp_path / "root"))
+    loaded = data.load("mnist")
+    assert loaded.train.images.shape == (2, 1, 28, 28) and loaded.test.labels.tolist() == [3, 7]
+
+
+def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("VITBOOK_DATA", str(tmp_path))
-    with pytest.raises(RuntimeError, match=r"mnist is not .*no route.*train/<class>/\*\.png"):
-        data.load("mnist")
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *a, **k: (_ for _ in ()).throw(OSError("no route"))
+    )
+    for name in ("mnist", "cifar100", "tiny-imagenet"):
+        with pytest.raises(ConnectionError, match=r"no route.*Set VITBOOK_MIRROR .* or put it"):
+            data.load(name)

@@ -18,7 +18,7 @@ MODULES = {
     "02_embeddings": ["embeddings"],
     "03_attention": ["attention"],
     "04_encoder": ["encoder", "vit"],
-    "05_training": ["training", "data"],
+    "05_training": ["training/loop", "data/augment"],
     "06_attention_maps": ["explain"],
 }
 # Modules that their chapter shows completely, but for these.

@@ -1,13 +1,11 @@
 import math
 import pickle
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, training
-from vitbook.__main__ import read_data, read_recipe, run
 from vitbook.training import TrainConfig
 
 
@@ -132,28 +130,6 @@ def test_shipped_weights_are_as_good_as_recorded():
     assert accuracy == pytest.approx(recorded, abs=0.001)
     assert recorded >= 0.90
     with pytest.raises(
-        ValueError, match="no weights are called 'cifar'; known: digits, digits-canvas"
+        ValueError, match="no weights are called 'cifar'; known: .*digits, digits-canvas"
     ):
         load_pretrained("cifar")
-
-
-def test_recipes():
-    assert read_recipe("digits")[3] == TrainConfig()
-    with pytest.raises(
-        ValueError,
-        match="no recipe is called 'digit'; known: digits, digits-canvas, digits-quarter",
-    ):
-        read_recipe("digit")
-    assert len(read_data(read_recipe("digits-quarter")[1]).train.labels) == 359
-    assert len(read_data(read_recipe("digits")[1]).train.labels) == 1437
-
-
-def test_a_recorded_run_holds_its_evidence(tmp_path, monkeypatch):
-    name, source, model, config = read_recipe("digits")
-    short = (name, source, replace(model, depth=1), replace(config, epochs=2))
-    monkeypatch.setattr("vitbook.__main__.read_recipe", lambda recipe: short)
-    run("digits", tmp_path, seed=3)
-    assert {p.name for p in tmp_path.iterdir()} == {
-        "checkpoint.pt", "config.yaml", "digits.safetensors", "history.csv", "summary.json",
-    }  # fmt: skip
-    assert "seed: 3" in (tmp_path / "config.yaml").read_text()

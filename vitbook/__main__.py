@@ -1,84 +1,160 @@
-"""python -m vitbook train RECIPE: train a recipe and record the run."""
+"""python -m vitbook train | evaluate | predict | recipes."""
 
 import argparse
-import csv
 import json
-import platform
-import time
-from dataclasses import asdict
-from importlib.resources import files
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-import yaml
 
-from vitbook import VisionTransformer, __version__, data, preset, training
+from vitbook import VisionTransformer, data
+from vitbook.data import pictures
+from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
+from vitbook.training.weights import load_weights, pretrained_path, read_header
 
 
-def read_recipe(name):
-    """A recipe by name, from the package, or by the path of a YAML file.
-
-    Returns:
-        (name, recipe, ViTConfig, TrainConfig); the recipe is the file as a dictionary.
-
-    Raises:
-        ValueError: an unknown recipe; the message lists the known ones.
-    """
-    folder = files("vitbook") / "recipes"
-    known = sorted(path.name.removesuffix(".yaml") for path in folder.iterdir())
-    if name not in known and not Path(name).is_file():
-        raise ValueError(f"no recipe is called {name!r}; known: {', '.join(known)}, or a path")
-    path = folder / f"{name}.yaml" if name in known else Path(name)
-    recipe = yaml.safe_load(path.read_text("utf-8"))
-    config = training.TrainConfig(**recipe["train"])
-    return path.name.removesuffix(".yaml"), recipe, preset(recipe["model"]), config
+def train(arguments):
+    """Train a recipe and record the run."""
+    changes = list(arguments.set)
+    if arguments.seed is not None:
+        changes.append(f"train.seed={arguments.seed}")
+    if arguments.data:
+        changes.append(f"data={arguments.data}")
+    recipe = read_recipe(arguments.recipe, changes)
+    device = parallel.start(arguments.device)
+    loaded = data.to_device(read_data(recipe), device)
+    recipe = recipe._replace(model=fitted(recipe.model, loaded))
+    out = Path(arguments.out or f"runs/{recipe.name}/seed{recipe.train.seed}")
+    summary = runs.record(
+        recipe, lambda: VisionTransformer(recipe.model), loaded, out, arguments.resume
+    )
+    if summary:
+        print(json.dumps(summary, indent=2))
 
 
 def read_data(recipe):
-    """The recipe's data set; with ``images: N``, only the first N training images of it."""
-    loaded = data.load(recipe["data"])
-    part = data.Split(*(tensor[: recipe.get("images")] for tensor in loaded.train))
-    return loaded._replace(train=part)
+    """The recipe's data set: at the model's size, cut as the recipe says."""
+    height, width = recipe.model.image_shape
+    own = recipe.data in data.BUILT_IN or height != width
+    loaded = data.load(recipe.data, None if own else height)
+    if recipe.images:
+        loaded = data.first(loaded, recipe.images)
+    return data.hold_out(loaded, recipe.hold_out) if recipe.hold_out else loaded
 
 
-def run(recipe, out, seed):
-    """Train, then write weights, history.csv, config.yaml and summary.json into ``out``."""
-    name, recipe, model_config, config = read_recipe(recipe)
-    config = training.TrainConfig(**{**asdict(config), "seed": seed})
-    out = Path(out or f"runs/{name}/seed{seed}")
-    out.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(seed)
-    model = VisionTransformer(model_config)
-    started = time.perf_counter()
-    history = training.train(model, read_data(recipe), config, out / "checkpoint.pt")
-    training.save_weights(out / f"{name}.safetensors", model)
-    with open(out / "history.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, history[0])
-        writer.writeheader()
-        writer.writerows(history)
-    resolved = {**recipe, "model": asdict(model_config), "train": asdict(config)}
-    (out / "config.yaml").write_text(yaml.safe_dump(resolved, sort_keys=False))
-    summary = {
-        "test_accuracy_last_epoch": history[-1]["test_accuracy"],
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "seconds": round(time.perf_counter() - started),
-        "device": f"{torch.get_num_threads()} threads of {platform.machine()}",
-        "versions": {"vitbook": __version__, "torch": torch.__version__},
-    }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    print(json.dumps(summary, indent=2))
+def fitted(config, loaded):
+    """The model's configuration with the channels and the classes of the data."""
+    channels = loaded.train.images.shape[1]
+    return replace(config, channels=channels, classes=len(loaded.classes))
 
 
-def main():
-    """Read the command line and run the command."""
+def evaluate(arguments):
+    """Print the accuracy of trained weights on a data set, in all and per class."""
+    path, header, model = open_weights(arguments.weights)
+    device = parallel.start(arguments.device)
+    size = model.config.image_size if isinstance(model.config.image_size, int) else None
+    source = arguments.data or header.get("data", arguments.weights)
+    loaded = data.load(source, None if source in data.BUILT_IN else size)
+    split = data.to_device(loaded, device).test
+    guess = predict(model.to(device), split.images).argmax(dim=1)
+    right = (guess == split.labels).sum().item()
+    print(f"{path}: {right / len(guess):.2%} ({right} of {len(guess)} images of {source})")
+    for name, share in runs.class_accuracy(guess, split.labels, loaded.classes).items():
+        print(f"  {name:<16} {share:.1%}")
+
+
+def classify(arguments):
+    """Print the three likeliest classes of each picture."""
+    _, header, model = open_weights(arguments.weights)
+    config = model.config
+    for name in arguments.images:
+        image = pictures.decode(Path(name).read_bytes(), name)
+        image = pictures.channels(
+            pictures.square(image, config.image_shape[0]), config.channels
+        )
+        probabilities = predict(model, image[None])[0].softmax(dim=0)
+        names = header.get("classes", range(config.classes))
+        top = probabilities.topk(min(3, config.classes))
+        said = [
+            f"{names[k]} {p:.0%}" for p, k in zip(*map(torch.Tensor.tolist, top), strict=True)
+        ]
+        print(f"{name}: {', '.join(said)}")
+
+
+def open_weights(name):
+    """The file, the header and the model of weights given by name or by path."""
+    path = name if Path(name).is_file() else pretrained_path(name)
+    model = load_weights(path)
+    return path, read_header(path), model
+
+
+def recipes(arguments):
+    """Print a table of the recipes."""
+    row = "{:<26} {:<14} {:>10} {:>7}  {:<13} {}"
+    print(row.format("recipe", "data", "parameters", "epochs", "recorded", "published"))
+    for name in known_recipes():
+        recipe = read_recipe(name)
+        with torch.device("meta"):
+            count = sum(p.numel() for p in VisionTransformer(recipe.model).parameters())
+        said = recipe.about.get("published", "")
+        epochs = recipe.train.epochs
+        print(row.format(name, recipe.data, f"{count:,}", epochs, recorded(name), said))
+
+
+def recorded(name):
+    """The last-epoch accuracies of a recipe's recorded runs, in short."""
+    try:
+        last = [run[-1]["test_accuracy"] for run in recorded_runs(name)]
+    except FileNotFoundError:
+        return "–"
+    mean = sum(last) / len(last)
+    return f"{mean:.1%} ({len(last)})"
+
+
+def parse(argv=None):
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m vitbook", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train a recipe and record the run")
-    train.add_argument("recipe", nargs="?", default="digits", help="a name or a YAML file")
-    train.add_argument("--out", help="folder of the run (default: runs/RECIPE/seedK)")
-    train.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    run(arguments.recipe, arguments.out, arguments.seed)
+
+    def add(name, function):
+        command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        command.set_defaults(function=function)
+        return command
+
+    command = add("train", train)
+    command.add_argument("recipe", nargs="?", default="digits", help="a name or a YAML file")
+    command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", action="extend",
+                         help="change the recipe: train.epochs=5 model.dim=64")  # fmt: skip
+    command.add_argument("--out", help="folder of the run (default: runs/RECIPE/seedK)")
+    command.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
+    command.add_argument("--seed", type=int, help="fixes weights, order and augmentation")
+    command = add("evaluate", evaluate)
+    command.add_argument("weights", help="a name such as cifar10, or a .safetensors file")
+    predicts = add("predict", classify)
+    predicts.add_argument("images", nargs="+", metavar="IMAGE")
+    predicts.add_argument("--weights", default="cifar10", help="a name or a .safetensors file")
+    for name in ("train", "evaluate"):
+        command = commands.choices[name]
+        command.add_argument("--data", help="a data set's name, or a folder of class folders")
+        command.add_argument(
+            "--device", default="auto", help="cpu, cuda or mps (default: auto)"
+        )
+    add("recipes", recipes)
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Run a command; a mistake in the input ends in one line, not in a traceback."""
+    arguments = parse(argv)
+    try:
+        arguments.function(arguments)
+    except KeyboardInterrupt:
+        sys.exit("stopped; the last finished epoch is kept: go on with --resume")
+    except (ValueError, OSError, FloatingPointError) as error:
+        sys.exit(f"error: {error}")
+    finally:
+        parallel.stop()
 
 
 if __name__ == "__main__":

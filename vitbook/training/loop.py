@@ -1,22 +1,16 @@
 """Chapter 5: a loop that trains, and can be stopped at any epoch and go on."""
 
-import csv
-import json
 import math
 import os
-from dataclasses import asdict, dataclass
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from vitbook.data import normalize, random_crop, random_flip
-from vitbook.vit import VisionTransformer, ViTConfig
+from vitbook.data.augment import normalize, random_crop, random_flip
 
 # How the progress bar looks, and that it redraws once a second: outputs stay short.
 BAR = {
@@ -194,58 +188,3 @@ def load_checkpoint(path, model, optimizer):
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["random"])
     return state["history"]
-
-
-def save_weights(path, model):
-    """Write a model's weights as safetensors, its configuration in the header."""
-    header = {"config": json.dumps(asdict(model.config))}
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path, header)
-
-
-def load_weights(path):
-    """Build the model that :func:`save_weights` wrote, in evaluation mode.
-
-    Raises:
-        ValueError: the file is missing, truncated, no safetensors (a pickle is never
-            opened), or not written by :func:`save_weights`.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-        model = VisionTransformer(ViTConfig(**json.loads(header["config"])))
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"{path} is not a whole file of vitbook weights ({error}); expected safetensors "
-            "written by vitbook.training.save_weights"
-        ) from error
-    return model.eval()
-
-
-def load_pretrained(name):
-    """A model that comes with the package, trained, in evaluation mode.
-
-    Args:
-        name: "digits" (chapter 5) or "digits-canvas" (chapter 6).
-
-    Raises:
-        ValueError: an unknown name; the message lists the known ones.
-    """
-    folder = files("vitbook") / "weights"
-    known = sorted(p.name.removesuffix(".safetensors") for p in folder.iterdir())
-    if name not in known:
-        raise ValueError(f"no weights are called {name!r}; known: {', '.join(known)}")
-    return load_weights(str(folder / f"{name}.safetensors"))
-
-
-def recorded_runs(recipe):
-    """The histories of a recipe's recorded runs, one list of epochs per seed.
-
-    Each epoch is a dictionary of numbers, as :func:`train` returns it.
-    """
-    runs = sorted((files("vitbook") / "runs" / recipe).iterdir(), key=lambda path: path.name)
-    histories = []
-    for run in runs:
-        rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
-        histories.append([{key: float(value) for key, value in row.items()} for row in rows])
-    return histories

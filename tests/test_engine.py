@@ -1,0 +1,373 @@
+"""The engine: equal to chapter 5's loop, resumable at any instant, and refusing bad input."""
+
+import math
+import os
+import pickle
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import ROOT
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, data, preset, training
+from vitbook.training import EngineConfig, TrainConfig, parallel
+from vitbook.training.engine import (
+    Engine,
+    TokenDropping,
+    autocast,
+    mixed_loss,
+    set_rates,
+    switched_on,
+    vary,
+    write_whole,
+)
+from vitbook.training.muon import Muon, orthogonal
+
+EVERYTHING = EngineConfig(
+    epochs=3, crop=1, flip=True, rand_augment=(2, 9), erase=0.25, mixup=0.8, cutmix=1.0,
+    clean=0.3, keep=0.5, dropping=0.5, ema=0.9, optimizer="muon",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def few():
+    digits = data.load("digits")
+    parts = [data.Split(*(x[:100] for x in part)) for part in (digits.train, digits.test)]
+    return data.Dataset("few", digits.classes, *parts)
+
+
+def fresh(seed=0, **changes):
+    torch.manual_seed(seed)
+    return VisionTransformer(preset("digits", depth=2, **changes))
+
+
+def equal(one, two):
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_plain_settings_give_the_chapters_loop(few):
+    taught, engine = fresh(dropout=0.1), fresh(dropout=0.1)
+    history = training.train(taught, few, TrainConfig(epochs=2), progress=False)
+    ours = Engine(engine, few, EngineConfig(epochs=2)).run(progress=False)
+    assert equal(taught, engine)
+    assert [row["test_accuracy"] for row in ours] == [row["test_accuracy"] for row in history]
+    assert_close([row["loss"] for row in ours], [row["loss"] for row in history])
+
+
+@pytest.mark.parametrize("pool", ["mean", "cls"])
+def test_a_resumed_run_ends_bit_for_bit_the_same(few, tmp_path, pool):
+    straight = Engine(fresh(dropout=0.1, pool=pool), few, EVERYTHING)
+    history = straight.run(progress=False)
+
+    def stop(engine):
+        if len(engine.history) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(fresh(dropout=0.1, pool=pool), few, EVERYTHING, tmp_path).run(False, stop)
+    other = Engine(fresh(9, dropout=0.1, pool=pool), few, EVERYTHING, tmp_path)
+    other.resume()
+    assert other.run(progress=False) == history
+    assert equal(straight.model, other.model) and equal(straight.result, other.result)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def start(out, *more):
+    command = [sys.executable, "-m", "vitbook", "train", "--seed", "4", "--out", str(out)]
+    settings = [
+        "train.epochs=6",
+        "model.depth=1",
+        "images=300",
+        "train.mixup=0.5",
+        "train.ema=.9",
+    ]
+    return subprocess.Popen(
+        [*command, *more, "--set", *settings],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_killed_at_any_instant_it_ends_the_same(tmp_path):
+    whole = start(tmp_path / "whole")
+    assert whole.wait(300) == 0, whole.stderr.read()
+    killed, dice = tmp_path / "killed", random.Random(0)
+    for _ in range(3):
+        run = start(killed, "--resume")
+        waited = time.monotonic()
+        while not (killed / "metrics.jsonl").exists() and time.monotonic() - waited < 120:
+            time.sleep(0.02)
+        time.sleep(dice.uniform(0.0, 1.2))
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    last = start(killed, "--resume")
+    assert last.wait(300) == 0, last.stderr.read()
+    for name in ("digits.safetensors", "best.safetensors"):
+        one, two = (training.load_weights(p / name) for p in (killed, tmp_path / "whole"))
+        assert equal(one, two), name
+    for name in ("history.csv", "metrics.jsonl"):
+        assert (killed / name).read_text() == (tmp_path / "whole" / name).read_text(), name
+
+
+class Evil:
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = EngineConfig(epochs=1)
+    Engine(fresh(), few, config, tmp_path).run(progress=False)
+    path = tmp_path / "last.pt"
+    whole = path.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", pickle.dumps(Evil())):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"last\.pt is not a checkpoint of this training"):
+            Engine(fresh(), few, config, tmp_path).resume()
+    assert not (tmp_path / "executed").exists()
+    path.write_bytes(whole)
+    for model, other in (
+        (fresh(mlp_dim=32), config),
+        (fresh(), replace(config, optimizer="muon")),
+        (fresh(), replace(config, ema=0.9)),
+    ):
+        with pytest.raises(ValueError, match="not a checkpoint of this training"):
+            Engine(model, few, other, tmp_path).resume()
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(few, tmp_path):
+    config = EngineConfig(epochs=3)
+    engine = Engine(fresh(), few, config, tmp_path)
+
+    def spoil(engine):
+        if len(engine.history) == 1:
+            engine.model.head.bias.data.fill_(math.nan)
+
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan in epoch 2, step 3; the checkpoint of epoch 1"
+    ):
+        engine.run(False, spoil)
+    again = Engine(fresh(5), few, config, tmp_path)
+    again.resume()
+    assert len(again.history) == 1 and again.model.head.bias.isfinite().all()
+    assert len(again.run(progress=False)) == 3
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(few, tmp_path):
+    """A limit on the size of files stands for the full disk: writing fails half way."""
+    engine = Engine(fresh(), few, EngineConfig(epochs=1), tmp_path)
+    engine.run(progress=False)
+    before = (tmp_path / "last.pt").read_bytes()
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, hard))
+        with pytest.raises(OSError, match=r"last\.pt could not be written .* Make room"):
+            engine.save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    assert (tmp_path / "last.pt").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_write_whole_replaces_in_one_move(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("old")
+    seen = []
+
+    def write(part):
+        part.write_text("new")
+        seen.append(path.read_text())
+
+    write_whole(path, write)
+    assert seen == ["old"] and path.read_text() == "new"
+
+
+PARALLEL = """
+import sys, torch
+from vitbook import VisionTransformer, data, preset
+from vitbook.training import EngineConfig, parallel
+from vitbook.training.engine import Engine
+device = parallel.start("cpu")
+digits = data.first(data.load("digits"), 130)
+torch.manual_seed(0)
+model = VisionTransformer(preset("digits", depth=1))
+config = EngineConfig(epochs=1, crop=0, batch_size=65, clip=float("inf"))
+engine = Engine(model, digits, config)
+index = torch.arange(65)  # an odd number: the parts differ in size
+engine.model.train()
+engine.step(index, 0, 2)
+if parallel.rank() == 0:
+    torch.save({k: p.grad for k, p in model.named_parameters() if p.requires_grad}, sys.argv[1])
+print(parallel.rank(), parallel.world())
+parallel.stop()
+"""
+
+
+def test_two_processes_have_the_gradient_of_the_joined_batch(tmp_path):
+    script = tmp_path / "step.py"
+    script.write_text(PARALLEL)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for name, prefix in (("one", []), ("two", torchrun)):
+        command = [sys.executable, *prefix, str(script), str(tmp_path / name)]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr[-3000:]
+        assert name == "one" or "1 2" in run.stdout
+    one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "two"))
+    assert one.keys() == two.keys() and len(one) > 10
+    for name in one:
+        assert_close(one[name], two[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_torchrun_trains_and_resumes_a_recipe(tmp_path):
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    ours = ["-m", "vitbook", "train", "--out", str(tmp_path), "--resume", "--set"]
+    command = [sys.executable, *torchrun, *ours, "images=128", "model.depth=1"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for _ in range(2):  # the second finds everything done
+        run = subprocess.run(
+            [*command, "train.epochs=2"],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr[-3000:]
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert len(state["random"]) == 2
+    with pytest.raises(ValueError, match="written by 2 processes, not 1"):
+        recipe = training.read_recipe("digits")
+        model = VisionTransformer(replace(recipe.model, depth=1))
+        Engine(model, data.load("digits"), recipe.train, tmp_path).resume()
+
+
+def test_share_of_a_batch(monkeypatch):
+    monkeypatch.setattr(parallel, "world", lambda: 3)
+    whole, weights = [], 0.0
+    for rank in range(3):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        part, weight = parallel.share(torch.arange(7))
+        whole += part.tolist()
+        weights += weight
+        assert weight == pytest.approx(len(part) * 3 / 7)
+        part, weight = parallel.share(torch.arange(2))
+        assert len(part) == 1 and weight == (1.5 if rank < 2 else 0.0)
+    assert whole == list(range(7)) and weights == pytest.approx(3)
+
+
+def test_muon_is_torchs_muon(few):
+    """Singular values near one, and torch's own update up to its bfloat16."""
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this torch has no Muon")
+    torch.manual_seed(0)
+    start = [torch.randn(24, 8), torch.randn(24, 8), torch.randn(8, 16)]
+    grads = [[torch.randn_like(p) for p in start] for _ in range(3)]
+    ends = []
+    for make in (Muon, torch.optim.Muon):
+        matrices = [p.clone().requires_grad_() for p in start]
+        optimizer = make(matrices, lr=0.02, weight_decay=0.1)
+        for step in grads:
+            for p, g in zip(matrices, step, strict=True):
+                p.grad = g.clone()
+            optimizer.step()
+        ends.append(matrices)
+    for ours, theirs, p in zip(*ends, start, strict=True):
+        assert_close(ours - p, theirs - p, atol=2e-3, rtol=0.05)
+    assert (orthogonal(torch.randn(3, 10, 30)).svd().S - 1).abs().max() < 0.5
+    with pytest.raises(ValueError, match=r"matrices only, got shape \(3,\)"):
+        Muon([torch.zeros(3, requires_grad=True)])
+
+
+def test_muon_takes_the_blocks_matrices_and_adamw_the_rest():
+    model = fresh(position="learned")
+    adamw, muon = Engine.__init__.__globals__["make_optimizers"](model, EVERYTHING)
+    inside = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert inside == {id(p) for p in model.blocks.parameters() if p.ndim == 2}
+    rest = [id(p) for group in adamw.param_groups for p in group["params"]]
+    assert len(rest) == len(set(rest)) and not inside & set(rest)
+    assert inside | set(rest) == {id(p) for p in model.parameters()}
+    share = set_rates([adamw, muon], EVERYTHING, 0, 100)
+    assert share == pytest.approx(0.1)
+    assert muon.param_groups[0]["lr"] == pytest.approx(share * 0.02)
+    assert adamw.param_groups[0]["lr"] == pytest.approx(share * 4e-3)
+
+
+def test_schedules():
+    cosine, constant = EngineConfig(), EngineConfig(schedule="constant")
+    assert [set_rates([], constant, s, 100) for s in (0, 4, 9, 50, 99)] == [0.1, 0.5, 1, 1, 1]
+    assert set_rates([], cosine, 99, 100) < 0.001
+
+
+def test_dropped_tokens_keep_their_positions_and_the_class_token():
+    model = fresh(pool="cls")
+    dropping = TokenDropping(model)
+    images = torch.randn(3, 1, 8, 8)
+    whole = model.embeddings(images)
+    dropping.keep = 0.25
+    some = model.embeddings(images)
+    assert some.shape == (3, 1 + 4, 48)
+    assert torch.equal(some[:, 0], whole[:, 0])
+    for image in range(3):
+        places = [(whole[image] == token).all(dim=1).nonzero().item() for token in some[image]]
+        assert len(set(places)) == 5 and places[0] == 0
+    assert model(images).shape == (3, 10)
+    assert model.eval().embeddings(images).shape == (3, 17, 48)
+
+
+def test_ema_is_the_average_of_the_weights(few):
+    engine = Engine(fresh(), few, EngineConfig(epochs=1, ema=0.5))
+    weights, step = [], engine.step
+
+    def watched(*arguments):
+        result = step(*arguments)
+        weights.append(engine.model.head.weight.detach().clone())
+        return result
+
+    engine.step = watched
+    engine.run(progress=False)
+    expected = weights[0]
+    for later in weights[1:]:
+        expected = 0.5 * expected + 0.5 * later
+    assert len(weights) == 2
+    assert_close(engine.result.head.weight, expected)
+
+
+def test_mixed_loss_is_the_loss_of_soft_labels():
+    logits, labels = torch.randn(4, 10), torch.tensor([1, 2, 3, 4])
+    partner, lam = torch.tensor([1, 0, 3, 2]), 0.3
+    one_hot = torch.nn.functional.one_hot(labels, 10).float()
+    soft = lam * one_hot + (1 - lam) * one_hot[partner]
+    expected = torch.nn.functional.cross_entropy(logits, soft, label_smoothing=0.1)
+    assert_close(mixed_loss(logits, labels, partner, lam, 0.1), expected)
+
+
+def test_the_clean_end_is_clean(few):
+    images = few.train.images
+    config = replace(EVERYTHING, crop=0, flip=False)
+    clean, partner, lam = vary(images, config, strong=False)
+    assert torch.equal(clean, data.normalize(images)) and partner is None and lam == 1
+    strong, partner, lam = vary(images, config, strong=True)
+    assert not torch.equal(strong, clean) and sorted(partner.tolist()) == list(range(100))
+
+
+def test_switches():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert not switched_on("auto", cpu) and switched_on("auto", cuda)
+    assert switched_on("on", cpu) and not switched_on("off", cuda)
+    with autocast(cpu, EngineConfig(bf16="on")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
+    with autocast(cpu, EngineConfig()):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -1,0 +1,108 @@
+import pytest
+
+from vitbook import data, training
+from vitbook.__main__ import fitted, read_data
+from vitbook.training import EngineConfig, TrainConfig, known_recipes, read_recipe
+
+PUBLISHED = {
+    "mini-vit-small-cifar10": 12_470_026,
+    "mini-vit-tiny-cifar10": 5_362_762,
+    "mini-vit-small-mnist": 12_451_978,
+    "tinyvit-cifar10": 208_074,
+    "scratch-vit-cifar10": 3_583_306,
+    "replication-vit-cifar10": 33_680_906,
+    "tiny-imagenet-1": 25_725_640,
+    "tiny-imagenet-2": 25_725_640,
+    "tiny-imagenet-3": 10_824_008,
+}
+
+
+def test_the_digits_recipe_is_the_chapters():
+    recipe = read_recipe("digits")
+    assert recipe.train == EngineConfig()
+    plain = {k: getattr(recipe.train, k) for k in TrainConfig.__dataclass_fields__}
+    assert TrainConfig(**plain) == TrainConfig()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_row_has_its_recipe(name):
+    import torch
+
+    from vitbook import VisionTransformer
+
+    recipe = read_recipe(name)
+    assert recipe.about["source"]
+    with torch.device("meta"):
+        model = VisionTransformer(recipe.model)
+    assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name]
+
+
+def test_recipes_by_path_and_with_changes(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("data: digits\nmodel: {preset: digits, depth: 2}\ntrain: {epochs: 3}\n")
+    recipe = read_recipe(
+        str(path), ["train.learning_rate=1e-3", "model.dim=64", "hold_out=100"]
+    )
+    assert (recipe.name, recipe.model.depth, recipe.model.dim) == ("mine", 2, 64)
+    assert (recipe.train.epochs, recipe.train.learning_rate) == (3, 0.001)
+    assert recipe.hold_out == 100
+    assert read_recipe("digits", ["model=tinyvit"]).model.dim == 64
+    assert read_recipe("digits", ["train.clip=.inf"]).train.clip == float("inf")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("train.epoch=3", "unknown key 'epoch' in train in .*did you mean 'epochs'?"),
+        ("model.dims=3", "unknown key 'dims' in model in .*did you mean 'dim'?"),
+        ("modell=digits", "unknown key 'modell' in .*did you mean 'model'?"),
+        ("train.xyzzy=3", "unknown key 'xyzzy' in train .*known: epochs, batch_size"),
+        ("train.epochs=many", "epochs .* must be of kind int, got 'many'"),
+        ("train.epochs=2.5", "epochs .* must be of kind int, got 2.5"),
+        ("train.flip=3", "flip .* must be of kind bool, got 3"),
+        ("train.epochs=0", "at least 1, got 0"),
+        ("train.optimizer=sgd", r"optimizer must be one of \('adamw', 'muon'\), got 'sgd'"),
+        ("train.epochs", "expected KEY=VALUE such as train.epochs=5, got 'train.epochs'"),
+        ("model=tinyvitt", "no preset is called 'tinyvitt'"),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        read_recipe("digits", [change])
+
+
+def test_an_unknown_recipe_lists_the_known(tmp_path):
+    with pytest.raises(ValueError, match="no recipe is called 'digit'; known: .*digits"):
+        read_recipe("digit")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(ValueError, match="is no recipe: expected keys such as"):
+        read_recipe(str(tmp_path / "list.yaml"))
+
+
+def test_a_part_of_the_data_and_a_cut_for_tuning():
+    quarter = read_data(read_recipe("digits-quarter"))
+    assert len(quarter.train.labels) == 359 and len(quarter.test.labels) == 360
+    whole = data.load("digits")
+    tuning = read_data(read_recipe("digits", ["hold_out=300"]))
+    assert len(tuning.test.labels) == 300 and len(tuning.train.labels) == 1137
+    pictures = {image.numpy().tobytes() for image in whole.train.images}
+    cut = {image.numpy().tobytes() for image in tuning.test.images}
+    assert cut <= pictures and not cut & {i.numpy().tobytes() for i in whole.test.images}
+    again = read_data(read_recipe("digits", ["hold_out=300"]))
+    assert (again.test.images == tuning.test.images).all()
+
+
+def test_the_model_is_fitted_to_the_data():
+    recipe = read_recipe("tinyvit-cifar10", ["data=digits"])
+    model = fitted(recipe.model, data.load("digits"))
+    assert model.channels == 1 and model.classes == 10
+
+
+def test_recorded_runs_follow_their_recipes():
+    from importlib.resources import files
+
+    names = sorted(path.name for path in (files("vitbook") / "runs").iterdir())
+    assert {"digits", "digits-canvas", "digits-quarter"} <= set(names) <= set(known_recipes())
+    for name in names:
+        for run in training.recorded_runs(name):
+            assert len(run) == read_recipe(name).train.epochs

@@ -1,0 +1,49 @@
+"""What a data set is here: whole numbers in one tensor per split."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Split(NamedTuple):
+    """Pictures with their labels."""
+
+    images: Tensor  # (image, channel, height, width), uint8
+    labels: Tensor  # (image,), int64
+
+
+class Dataset(NamedTuple):
+    """Two splits and the names of the classes."""
+
+    name: str
+    classes: list
+    train: Split
+    test: Split
+
+
+def first(dataset, count):
+    """The data set with only the first ``count`` training images of it."""
+    return dataset._replace(train=Split(*(part[:count] for part in dataset.train)))
+
+
+def hold_out(dataset, count, seed=5000):
+    """Cut ``count`` training images off, and put them in the place of the test set.
+
+    For tuning: whatever is chosen by looking at them, the test set stays unseen. The
+    same ``seed`` always cuts the same images.
+    """
+    order = torch.randperm(
+        len(dataset.train.labels), generator=torch.Generator().manual_seed(seed)
+    )
+    held, kept = order[:count], order[count:]
+    images, labels = dataset.train
+    return dataset._replace(
+        train=Split(images[kept], labels[kept]), test=Split(images[held], labels[held])
+    )
+
+
+def to_device(dataset, device):
+    """The data set with both splits on a device; one copy, once."""
+    train, test = (Split(*(part.to(device) for part in split)) for split in dataset[2:])
+    return dataset._replace(train=train, test=test)

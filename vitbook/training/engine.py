@@ -1,0 +1,306 @@
+"""The loop of chapter 5, with what long trainings on many devices need."""
+
+import math
+import os
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+import torch.nn.functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from vitbook.data import cutmix, mixup, normalize, rand_augment, random_erase
+from vitbook.training import parallel
+from vitbook.training.loop import BAR, accuracy, augment, learning_rate, parameter_groups
+from vitbook.training.muon import Muon
+
+EVERY = 50  # steps between two lines of metrics.jsonl
+
+
+class Engine:
+    """One training run: its model, its optimizers, and how far it is.
+
+    Args:
+        model: a module from images to logits. Token dropping needs a VisionTransformer.
+        data: a :class:`vitbook.data.Dataset`, on the device of the model.
+        config: an :class:`EngineConfig`.
+        folder: where ``last.pt`` is kept; None keeps nothing.
+        log: a function that is given every line of metrics, a dictionary.
+    """
+
+    def __init__(self, model, data, config, folder=None, log=None):
+        self.model, self.data, self.config = model, data, config
+        self.device = data.train.images.device
+        self.folder, self.log = folder and Path(folder), log or (lambda line: None)
+        self.optimizers = make_optimizers(model, config)
+        self.dropping = TokenDropping(model) if config.keep < 1 else None
+        self.ema = average(model, config.ema) if config.ema else None
+        self.called = prepare(model, self.device, config)
+        self.history, self.seconds = [], 0.0
+        torch.manual_seed(config.seed + 1000 * parallel.rank())
+
+    @property
+    def result(self):
+        """The model that is evaluated and saved: the average where there is one."""
+        return self.ema.module if self.ema else self.model
+
+    def run(self, progress=True, each_epoch=None):
+        """Train to the end, from wherever the checkpoint left off.
+
+        Args:
+            progress: whether to draw a progress bar.
+            each_epoch: called after every epoch, once its checkpoint is written.
+
+        Returns:
+            One dictionary per epoch: epoch, loss, test_accuracy.
+        """
+        bar = tqdm(
+            total=self.config.epochs,
+            initial=len(self.history),
+            disable=not progress or parallel.rank() > 0,
+            **BAR,
+        )
+        for epoch in range(len(self.history), self.config.epochs):
+            started = time.perf_counter()
+            loss = self.epoch(epoch, bar)
+            hits = accuracy(self.result, self.data.test)
+            bar.set_postfix_str(f"loss {loss:.3f}, test {hits:.1%}", refresh=False)
+            self.history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": hits})
+            self.seconds += time.perf_counter() - started
+            if self.folder:
+                self.save()
+            if each_epoch:
+                each_epoch(self)
+        bar.close()
+        return self.history
+
+    def epoch(self, epoch, bar):
+        """One pass over the images in random order; returns the mean loss."""
+        self.model.train()
+        count = len(self.data.train.labels)
+        order = parallel.same_for_all(torch.randperm(count, device=self.device))
+        batches, total = order.split(self.config.batch_size), 0.0
+        for i, index in enumerate(batches):
+            step, steps = epoch * len(batches) + i, self.config.epochs * len(batches)
+            loss, norm, rate = self.step(index, step, steps)
+            total = total + loss * len(index)
+            if step % EVERY == 0 or self.device.type == "cpu":  # reading it waits for a GPU
+                self.check(loss.item(), epoch, step)
+            if step % EVERY == 0:
+                line = {"step": step, "epoch": epoch + 1, "loss": loss.item()}
+                self.log({**line, "learning_rate": rate, "gradient_norm": norm.item()})
+            bar.update(epoch + (i + 1) / len(batches) - bar.n)
+        mean = (total / count).item()
+        self.check(mean, epoch, step)
+        return mean
+
+    def step(self, index, step, steps):
+        """One batch; returns its loss, the length of the gradient and the learning rate."""
+        config, done = self.config, step / steps
+        share = set_rates(self.optimizers, config, step, steps)
+        if self.dropping:
+            self.dropping.keep = config.keep if done < config.dropping else 1.0
+        part, weight = parallel.share(index)
+        images, labels = self.data.train.images[part], self.data.train.labels[part]
+        images, partner, lam = vary(images, config, strong=done < 1 - config.clean)
+        with autocast(self.device, config):
+            logits = self.called(images).float()
+        loss = mixed_loss(logits, labels, partner, lam, config.label_smoothing)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        (loss * weight).backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self.ema:
+            self.ema.update_parameters(self.model)
+        return loss.detach(), norm, share * config.learning_rate
+
+    def check(self, loss, epoch, step):
+        """Stop at a loss that is no number, before a checkpoint is made of it."""
+        if not math.isfinite(loss):
+            kept = f"; the checkpoint of epoch {epoch} is kept" if self.history else ""
+            raise FloatingPointError(
+                f"the loss is {loss} in epoch {epoch + 1}, step {step + 1}{kept}. Lower "
+                "the learning rate, lengthen the warm-up, or set bf16 to off"
+            )
+
+    def state(self):
+        """All that training needs to go on."""
+        dice = [torch.get_rng_state()]
+        if self.device.type == "cuda":
+            dice.append(torch.cuda.get_rng_state(self.device))
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "ema": self.ema.state_dict() if self.ema else None,
+            "history": self.history,
+            "seconds": self.seconds,
+            "random": parallel.gather(dice),  # one entry per process
+        }
+
+    def save(self):
+        """Write ``last.pt``, in one move: there is never half a checkpoint."""
+        state = self.state()
+        if parallel.rank() == 0:
+            write_whole(self.folder / "last.pt", lambda path: torch.save(state, path))
+
+    def resume(self):
+        """Go back to where ``last.pt`` was written.
+
+        Raises:
+            ValueError: the file is not a whole checkpoint, or of another model, recipe
+                or number of processes.
+        """
+        path = self.folder / "last.pt"
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            dice = state["random"]
+            if len(dice) != parallel.world():
+                raise KeyError(f"written by {len(dice)} processes, not {parallel.world()}")
+            self.model.load_state_dict(state["model"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            if self.ema:
+                self.ema.load_state_dict(state["ema"])
+        except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError,
+                UnpicklingError) as error:  # fmt: skip
+            raise ValueError(
+                f"{path} is not a checkpoint of this training ({error}); resume with the "
+                "recipe it was made with, or start afresh in another folder"
+            ) from error
+        self.history, self.seconds = state["history"], state["seconds"]
+        own = dice[parallel.rank()]
+        torch.set_rng_state(own[0])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(own[1], self.device)
+
+
+def make_optimizers(model, config):
+    """AdamW; with "muon", Muon for the matrices of the blocks and AdamW for the rest."""
+    groups = parameter_groups(model, config.weight_decay)
+    inner = []
+    if config.optimizer == "muon":
+        inner = [p for p in model.blocks.parameters() if p.ndim == 2]
+        taken = {id(p) for p in inner}
+        for group in groups:
+            group["params"] = [p for p in group["params"] if id(p) not in taken]
+    optimizers = [torch.optim.AdamW(groups, fused=True)]
+    if inner:
+        optimizers.append(Muon(inner, weight_decay=config.weight_decay))
+    return optimizers
+
+
+def set_rates(optimizers, config, step, steps):
+    """Set every learning rate for this step; returns the share of the peak."""
+    share = learning_rate(step, steps, 1.0, config.warmup)
+    if config.schedule == "constant":
+        share = min(1.0, (step + 1) / max(1, round(config.warmup * steps)))
+    for optimizer in optimizers:
+        muon = isinstance(optimizer, Muon)
+        for group in optimizer.param_groups:
+            group["lr"] = share * (config.muon_learning_rate if muon else config.learning_rate)
+    return share
+
+
+def vary(images, config, strong):
+    """A new variant of every image, as floats: crop, flip, and while ``strong`` the rest.
+
+    Returns:
+        images, each one's partner (None if nothing was mixed) and the share of the first.
+    """
+    images = augment(images, config)
+    if not strong:
+        return normalize(images), None, 1.0
+    if config.rand_augment:
+        images = rand_augment(images, *config.rand_augment)
+    images = normalize(images)
+    if config.erase:
+        images = random_erase(images, config.erase)
+    ways = [way for way in ((mixup, config.mixup), (cutmix, config.cutmix)) if way[1]]
+    if not ways or torch.rand(()).item() >= config.mix_probability:
+        return images, None, 1.0
+    mix, alpha = ways[int(torch.randint(len(ways), ()).item())]
+    return mix(images, alpha)
+
+
+def mixed_loss(logits, labels, partner, lam, smoothing):
+    """Cross-entropy; of a mixed image, of both its labels by their shares."""
+    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    if partner is None:
+        return loss
+    other = F.cross_entropy(logits, labels[partner], label_smoothing=smoothing)
+    return lam * loss + (1 - lam) * other
+
+
+class TokenDropping:
+    """Let the encoder see only a random share of the patch tokens while training.
+
+    Hooked behind the embeddings, so that positions are in the tokens already: those
+    that stay know where they were (PatchDropout, Liu et al. 2022). A class token stays.
+    """
+
+    def __init__(self, model):
+        self.keep, self.first = 1.0, int(model.config.pool == "cls")
+        self.hook = model.embeddings.register_forward_hook(self)
+
+    def __call__(self, module, inputs, tokens):
+        if not module.training or self.keep >= 1:
+            return tokens
+        b, n, d = tokens.shape
+        count = max(1, round(self.keep * (n - self.first)))
+        dice = torch.rand(b, n - self.first, device=tokens.device)
+        stays = dice.argsort(dim=1)[:, :count] + self.first
+        stays = F.pad(stays, (self.first, 0))  # token 0 is the class token
+        return tokens.gather(1, stays[:, :, None].expand(-1, -1, d))
+
+
+def average(model, decay):
+    """A copy of the model whose weights follow as an exponential moving average."""
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
+def switched_on(switch, device):
+    """Whether a setting of "on", "off" or "auto" is on; "auto" is on with CUDA."""
+    return switch == "on" or (switch == "auto" and device.type == "cuda")
+
+
+def prepare(model, device, config):
+    """The model as it is called in training: shared among processes, and compiled."""
+    if parallel.world() > 1:
+        model = DistributedDataParallel(
+            model, device_ids=[device.index] if device.type == "cuda" else None
+        )
+    if switched_on(config.compile, device):
+        torch.set_float32_matmul_precision("high")
+        model = torch.compile(model)
+    return model
+
+
+def autocast(device, config):
+    """bfloat16 inside, where it is on."""
+    if not switched_on(config.bf16, device):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def write_whole(path, write):
+    """Write a file beside its place and move it there: it is whole, or as it was before.
+
+    Raises:
+        OSError: it could not be written, on a full disk for one.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        write(part)
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} could not be written ({error}); what was there before is whole. Make "
+            "room and resume"
+        ) from error

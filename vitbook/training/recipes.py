@@ -1,0 +1,172 @@
+"""Recipes: YAML files that fix data, model and training; and changes to them."""
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from vitbook.training.loop import TrainConfig
+from vitbook.vit import ViTConfig, preset
+
+OPTIMIZERS = ("adamw", "muon")
+SCHEDULES = ("cosine", "constant")
+SWITCHES = ("auto", "on", "off")
+
+
+@dataclass(frozen=True)
+class EngineConfig(TrainConfig):
+    """A :class:`TrainConfig` with what longer trainings need; all of it is off by default.
+
+    Args:
+        optimizer: "adamw", or "muon" for the blocks' matrices (and AdamW for the rest).
+        muon_learning_rate: Muon's peak; ``learning_rate`` stays AdamW's.
+        schedule: after the warm-up, "cosine" to zero or "constant".
+        rand_augment: [changes per image, magnitude 0…30]; empty for none.
+        erase: share of the images that lose a rectangle.
+        mixup: alpha of mixup; 0 for none.
+        cutmix: alpha of CutMix; 0 for none. With both, a coin is tossed per batch.
+        mix_probability: share of the batches that are mixed at all.
+        clean: last share of all steps without rand_augment, erase, mixup and cutmix.
+        keep: share of the patch tokens that the encoder sees while tokens are dropped
+            (PatchDropout, Liu et al. 2022); 1 for all.
+        dropping: first share of all steps in which tokens are dropped.
+        ema: decay of the average of weights that is evaluated and saved; 0 for none.
+        bf16: autocast to bfloat16: "on", "off", or "auto" for on with CUDA.
+        compile: torch.compile: "on", "off", or "auto" for on with CUDA.
+    """
+
+    optimizer: str = "adamw"
+    muon_learning_rate: float = 0.02
+    schedule: str = "cosine"
+    rand_augment: tuple = ()
+    erase: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    mix_probability: float = 1.0
+    clean: float = 0.0
+    keep: float = 1.0
+    dropping: float = 0.0
+    ema: float = 0.0
+    bf16: str = "auto"
+    compile: str = "auto"
+
+    def __post_init__(self):
+        for name, known in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("bf16", SWITCHES),
+            ("compile", SWITCHES),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ValueError(
+                f"epochs and batch_size must be at least 1, got {self.epochs} and "
+                f"{self.batch_size}"
+            )
+
+
+class Recipe(NamedTuple):
+    """A recipe file, read and checked."""
+
+    name: str
+    data: str
+    model: ViTConfig
+    train: EngineConfig
+    images: int | None  # train on the first so many images only
+    hold_out: int  # cut so many off the training set, and test on them: for tuning
+    about: dict  # source and published, where there are any
+
+
+KEYS = ("source", "published", "data", "images", "hold_out", "model", "train")
+
+
+def read_recipe(name, changes=()):
+    """Read a recipe by name, from the package, or by the path of a YAML file.
+
+    Args:
+        name: such as "digits"; :func:`known_recipes` lists them.
+        changes: texts such as "train.epochs=5", "model.dim=64", "data=mnist".
+
+    Raises:
+        ValueError: an unknown recipe (the message lists the known ones), an unknown key
+            (the message names the nearest known one), or a value of the wrong kind.
+    """
+    import yaml  # only needed here
+
+    known = known_recipes()
+    if name not in known and not Path(name).is_file():
+        raise ValueError(f"no recipe is called {name!r}; known: {', '.join(known)}, or a path")
+    path = folder() / f"{name}.yaml" if name in known else Path(name)
+    recipe = yaml.safe_load(path.read_text("utf-8"))
+    if not isinstance(recipe, dict):
+        raise ValueError(f"{path} is no recipe: expected keys such as {', '.join(KEYS)}")
+    for change in changes:
+        apply(recipe, change, yaml.safe_load)
+    check_keys(recipe, KEYS, str(path))
+    model = recipe.get("model", "digits")
+    model = {"preset": model} if isinstance(model, str) else dict(model)
+    base = preset(model.pop("preset")) if "preset" in model else ViTConfig
+    return Recipe(
+        path.name.removesuffix(".yaml"),
+        str(recipe.get("data", "digits")),
+        fill(base, model, f"model in {path}"),
+        fill(EngineConfig, recipe.get("train") or {}, f"train in {path}"),
+        recipe.get("images"),
+        recipe.get("hold_out", 0),
+        {key: recipe[key] for key in ("source", "published") if key in recipe},
+    )
+
+
+def folder():
+    """Where the package's recipes lie."""
+    return files("vitbook") / "recipes"
+
+
+def known_recipes():
+    """The names of the package's recipes."""
+    return sorted(path.name.removesuffix(".yaml") for path in folder().iterdir())
+
+
+def apply(recipe, change, parse):
+    """Set one value of a recipe: "train.epochs=5"."""
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise ValueError(f"expected KEY=VALUE such as train.epochs=5, got {change!r}")
+    first, dot, second = key.partition(".")
+    if not dot:
+        recipe[first] = parse(value)
+        return
+    section = recipe.get(first) or {}
+    section = {"preset": section} if isinstance(section, str) else dict(section)
+    recipe[first] = {**section, second: parse(value)}
+
+
+def check_keys(given, known, where):
+    """Refuse a key that does not exist, and name the one that was probably meant."""
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ValueError(f"unknown key {key!r} in {where}; {hint}")
+
+
+def fill(base, values, where):
+    """A configuration with some fields set: ``base`` is a dataclass, or one's instance."""
+    kinds = {field.name: field.type for field in fields(base)}
+    check_keys(values, list(kinds), where)
+    values = {key: cast(value, kinds[key], f"{key} ({where})") for key, value in values.items()}
+    return base(**values) if isinstance(base, type) else replace(base, **values)
+
+
+def cast(value, kind, where):
+    """A value of the field's kind. YAML reads 1e-3 as text, so such text becomes a number."""
+    if kind is float and not isinstance(value, bool):
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            pass  # refused below
+    if kind in (int, float, bool, str) and type(value) is not kind:
+        raise ValueError(f"{where} must be of kind {kind.__name__}, got {value!r}")
+    return tuple(value) if isinstance(value, list) else value

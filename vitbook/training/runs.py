@@ -1,0 +1,236 @@
+"""Runs: one folder per training, with all that is needed to believe it."""
+
+import csv
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from vitbook.training import parallel
+from vitbook.training.engine import Engine, write_whole
+from vitbook.training.loop import predict
+from vitbook.training.weights import save_weights
+from vitbook.version import __version__
+
+
+class Record:
+    """The folder of a run: config.yaml, history.csv, metrics.jsonl, summary.json, weights.
+
+    Args:
+        folder: is made if it is not there.
+        recipe: a :class:`vitbook.training.Recipe`.
+        data: the :class:`vitbook.data.Dataset` that is trained on.
+    """
+
+    def __init__(self, folder, recipe, data):
+        self.folder, self.recipe, self.data = Path(folder), recipe, data
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lines, self.board = [], tensorboard(self.folder)
+
+    def begin(self):
+        """Write the configuration, and drop lines of metrics after the last checkpoint."""
+        import yaml
+
+        recipe = self.recipe._asdict()
+        config = {
+            **recipe.pop("about"),
+            **recipe,
+            "model": asdict(self.recipe.model),
+            "train": plain(asdict(self.recipe.train)),
+        }
+        text = yaml.safe_dump(plain(config), sort_keys=False)
+        write_whole(self.folder / "config.yaml", lambda path: path.write_text(text))
+
+    def keep(self, history):
+        """Keep only the lines of metrics of finished epochs: the others come again."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text().splitlines() if path.exists() and history else []
+        kept = [line for line in lines if json.loads(line)["epoch"] <= len(history)]
+        write_whole(path, lambda part: part.write_text("".join(f"{line}\n" for line in kept)))
+
+    def log(self, line):
+        """Add a line to metrics.jsonl, and to TensorBoard."""
+        with open(self.folder / "metrics.jsonl", "a") as file:
+            file.write(json.dumps({k: rounded(v) for k, v in line.items()}) + "\n")
+        if self.board:
+            for key in ("loss", "learning_rate", "gradient_norm"):
+                self.board.add_scalar(key, line[key], line["step"])
+
+    def epoch(self, engine):
+        """Write history.csv, and the weights if this epoch was the best so far."""
+        history = engine.history
+        write_whole(self.folder / "history.csv", lambda path: write_csv(path, history))
+        if self.board:
+            self.board.add_scalar("test_accuracy", history[-1]["test_accuracy"], len(history))
+        if best(history) == len(history) - 1:
+            self.weights("best", engine.result)
+
+    def weights(self, name, model):
+        """Write a model's weights, with what has to be known to use them."""
+        if hasattr(model, "config"):  # a CNN beside the ViTs has none
+            header = {"data": self.recipe.data, "classes": list(self.data.classes)}
+            path = self.folder / f"{name}.safetensors"
+            write_whole(path, lambda part: save_weights(part, model, **header))
+
+    def finish(self, engine):
+        """Write summary.json and the final weights; returns the summary."""
+        self.weights(self.recipe.name, engine.result)
+        history, test = engine.history, self.data.test
+        guess = predict(engine.result, test.images).argmax(dim=1)
+        summary = {
+            "test_accuracy_last_epoch": history[-1]["test_accuracy"],
+            "test_accuracy_best_epoch": history[best(history)]["test_accuracy"],
+            "best_epoch": best(history) + 1,
+            "held_out_is": "cut from the training set"
+            if self.recipe.hold_out
+            else "the test set",
+            "held_out_images": len(test.labels),
+            "training_images": len(self.data.train.labels),
+            "class_accuracy": class_accuracy(guess, test.labels, self.data.classes),
+            "parameters": sum(p.numel() for p in engine.model.parameters()),
+            "flops_per_image": flops(engine.result, test.images[:1]),
+            "epochs": len(history),
+            "seconds": round(engine.seconds),
+            "device": device_name(engine.device),
+            "versions": {
+                "vitbook": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+            "commit": commit(),
+        }
+        text = json.dumps(summary, indent=2) + "\n"
+        write_whole(self.folder / "summary.json", lambda path: path.write_text(text))
+        return summary
+
+
+def record(recipe, make_model, data, folder, resume=False, progress=True):
+    """Train a recipe and write its record into a folder.
+
+    Args:
+        recipe: a :class:`vitbook.training.Recipe`.
+        make_model: a function that builds the model, called once the seed is set.
+        data: the data set, on the device to train on.
+        folder: where the record goes.
+        resume: go on from ``last.pt`` in that folder, if it is there.
+
+    Returns:
+        The summary; None in all processes but the first.
+
+    Raises:
+        FileExistsError: the folder holds a run, and ``resume`` is off.
+    """
+    folder = Path(folder)
+    if (folder / "last.pt").exists() and not resume:
+        raise FileExistsError(
+            f"{folder} holds a run already; go on with it by --resume, or choose another --out"
+        )
+    torch.manual_seed(recipe.train.seed)
+    model = make_model().to(data.train.images.device)
+    if parallel.rank() > 0:
+        engine = Engine(model, data, recipe.train, folder)
+        if resume and (folder / "last.pt").exists():
+            engine.resume()
+        engine.run()
+        return None
+    notes = Record(folder, recipe, data)
+    engine = Engine(model, data, recipe.train, folder, notes.log)
+    if resume and (folder / "last.pt").exists():
+        engine.resume()
+    notes.begin()
+    notes.keep(engine.history)
+    engine.run(progress, notes.epoch)
+    return notes.finish(engine)
+
+
+def tensorboard(folder):
+    """A TensorBoard writer, where TensorBoard is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder / "tensorboard")
+
+
+def write_csv(path, history):
+    """A history as CSV: one row per epoch."""
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, history[0])
+        writer.writeheader()
+        writer.writerows({k: rounded(v) for k, v in row.items()} for row in history)
+
+
+def rounded(value):
+    """A number with six significant digits: enough to plot, and the same on every machine."""
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def plain(values):
+    """Dictionaries with lists for tuples, as YAML wants them."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def best(history):
+    """The index of the epoch with the highest accuracy; for reference, never for choosing."""
+    return max(range(len(history)), key=lambda i: history[i]["test_accuracy"])
+
+
+def class_accuracy(guess, labels, classes):
+    """Share of right answers among the images of each class."""
+    return {
+        str(name): rounded((guess[labels == k] == k).float().mean().item())
+        for k, name in enumerate(classes)
+        if (labels == k).any()
+    }
+
+
+def flops(model, image):
+    """Floating-point operations of one forward pass for one image; a multiply-add is two."""
+    counter = FlopCounterMode(display=False)
+    with sdpa_kernel(SDPBackend.MATH), counter:  # the counter does not see into fused ones
+        predict(model, image)
+    return counter.get_total_flops()
+
+
+def device_name(device):
+    """The device in words."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [
+            line for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        name = lines[0].partition(":")[2].strip() if lines else name
+    return f"{torch.get_num_threads()} threads of {os.cpu_count()} CPU cores ({name})"
+
+
+def commit():
+    """The commit of the source, when vitbook is run from a repository; else None."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
+def recorded_runs(recipe):
+    """The histories of a recipe's recorded runs, one list of epochs per seed.
+
+    Each epoch is a dictionary of numbers, as :func:`vitbook.training.train` returns it.
+    """
+    runs = sorted((files("vitbook") / "runs" / recipe).iterdir(), key=lambda path: path.name)
+    histories = []
+    for run in runs:
+        rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
+        histories.append([{key: float(value) for key, value in row.items()} for row in rows])
+    return histories
