@@ -11,11 +11,12 @@ PRESETS = yaml.safe_load((vitbook.vit.files("vitbook") / "presets.yaml").read_te
 
 
 def parameters(c):
-    """Chapter 4's formula."""
-    patches, patch = c.grid[0] * c.grid[1], c.channels * c.patch_size**2
-    D, M = c.dim, c.mlp_dim
-    block = (4 * D * D + 4 * D) + (2 * D * M + M + D) + 4 * D
-    return patch * D + D + D + (patches + 1) * D + c.depth * block + 2 * D + (D + 1) * c.classes
+    """Chapter 4's formula; without a class token, or biases in q, k and v, these are missing."""
+    patch, D, M = c.channels * c.patch_size**2, c.dim, c.mlp_dim
+    class_token = D * (c.pool == "cls")
+    block = (4 * D * D + (4 if c.attention_bias else 1) * D) + (2 * D * M + M + D) + 4 * D
+    embeddings = patch * D + D + class_token + c.tokens * D
+    return embeddings + c.depth * block + 2 * D + (D + 1) * c.classes
 
 
 @pytest.mark.parametrize("name", PRESETS)

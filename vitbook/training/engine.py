@@ -105,8 +105,7 @@ class Engine:
         if self.dropping:
             self.dropping.keep = config.keep if done < config.dropping else 1.0
         part, weight = parallel.share(index)
-        images, labels = self.data.train.images[part], self.data.train.labels[part]
-        images, partner, lam = vary(images, config, strong=done < 1 - config.clean)
+        images, labels, partner, lam = self.batch(part, strong=done < 1 - config.clean)
         with autocast(self.device, config):
             logits = self.called(images).float()
         loss = mixed_loss(logits, labels, partner, lam, config.label_smoothing)
@@ -119,6 +118,12 @@ class Engine:
         if self.ema:
             self.ema.update_parameters(self.model)
         return loss.detach(), norm, share * config.learning_rate
+
+    def batch(self, index, strong):
+        """Images, varied and normalised, their labels, their partners and shares."""
+        images, labels = self.data.train.images[index], self.data.train.labels[index]
+        images, partner, lam = vary(images, self.config, strong)
+        return images, labels, partner, lam
 
     def check(self, loss, epoch, step):
         """Stop at a loss that is no number, before a checkpoint is made of it."""

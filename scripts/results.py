@@ -1,0 +1,144 @@
+"""Write the results page from the recorded runs: python scripts/results.py.
+
+Everything between the marks in book/results.md, and the figures in book/_static/results/,
+comes from vitbook/runs and vitbook/recipes. A test runs this and compares.
+"""
+
+import json
+import re
+from pathlib import Path
+from statistics import mean
+
+import matplotlib
+import matplotlib.pyplot as plt
+import torch
+import yaml
+
+from vitbook import VisionTransformer
+from vitbook.training import known_recipes, read_recipe, recorded_runs
+from vitbook.training.runs import flops
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "book/results.md"
+FIGURES = ROOT / "book/_static/results"
+RUNS = ROOT / "vitbook/runs"
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+STYLES = ["-", "--", "-.", ":"]
+
+
+def summaries(name):
+    """The summaries of a recipe's recorded runs, by seed."""
+    paths = sorted((RUNS / name).glob("seed*/summary.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def table(head, rows):
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def size(recipe):
+    """(parameters, FLOPs per image) of a recipe's model, counted without any training."""
+    model = VisionTransformer(recipe.model)
+    image = torch.zeros(1, recipe.model.channels, *recipe.model.image_shape).byte()
+    return sum(p.numel() for p in model.parameters()), flops(model, image)
+
+
+def reached(name):
+    """Last-epoch accuracy of the recorded runs, minutes and device, as three cells."""
+    runs = summaries(name)
+    if not runs:
+        return ["not run yet", "", ""]
+    last = [run["test_accuracy_last_epoch"] for run in runs]
+    spread = f" ({min(last):.1%} to {max(last):.1%})" if len(last) > 1 else ""
+    seeds = "1 seed" if len(last) == 1 else f"{len(last)} seeds"
+    minutes = mean(run["seconds"] for run in runs) / 60
+    devices = sorted({run["device"] for run in runs})
+    return [f"{mean(last):.1%}{spread}, {seeds}", f"{minutes:.1f}", "; ".join(devices)]
+
+
+def comparison(names):
+    """One row per recipe: what was published, and what was reached here."""
+    head = ["recipe", "parameters", "MFLOPs", "epochs", "published", "here, last epoch",
+            "minutes", "device"]  # fmt: skip
+    rows = []
+    for name in names:
+        recipe = read_recipe(name)
+        count, operations = size(recipe)
+        said = recipe.about.get("published", "–")
+        numbers = [f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}", str(recipe.train.epochs)]
+        rows.append([f"`{name}`", *numbers, said, *reached(name)])
+    return table(head, rows)
+
+
+def curves(names, target):
+    """Accuracy on the test set after every epoch, against the share of the training done."""
+    matplotlib.rcParams["svg.hashsalt"] = "vitbook"
+    figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
+    for k, name in enumerate(names):
+        for seed, run in enumerate(recorded_runs(name)):
+            done = [(i + 1) / len(run) for i in range(len(run))]
+            hits = [100 * row["test_accuracy"] for row in run]
+            label = f"{name}, {len(run)} epochs" if seed == 0 else None
+            ax.plot(done, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.3)
+    ax.set(xlabel="share of the training done", ylabel="test accuracy in %", xlim=(0, 1))
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+
+
+def classes(name):
+    """Accuracy per class: mean over the recorded seeds."""
+    runs = [run["class_accuracy"] for run in summaries(name) if "class_accuracy" in run]
+    if not runs:
+        return ""
+    means = {kind: mean(run[kind] for run in runs) for kind in runs[0]}
+    order = sorted(means, key=means.get)
+    return table(["class", "accuracy"], [[kind, f"{means[kind]:.1%}"] for kind in order])
+
+
+def settings(name):
+    """A recipe file as it stands, in a code block."""
+    text = (ROOT / f"vitbook/recipes/{name}.yaml").read_text()
+    yaml.safe_load(text)
+    return f"```yaml\n{text.strip()}\n```"
+
+
+def parts():
+    """The parts of the page that are made here, by the name of their mark."""
+    ours = {"digits": "digits", "digits-canvas": "digits-canvas", "cifar10": "cifar10-cpu"}
+    done = [name for name in known_recipes() if summaries(name)]
+    cifar = [name for name in done if read_recipe(name).data == "cifar10"]
+    published = [name for name in known_recipes() if read_recipe(name).about]
+    made = {
+        "published": comparison(published),
+        "ours": comparison([name for name in done if name not in published]),
+        "recipe": settings(ours["cifar10"]),
+        "classes": classes(ours["cifar10"]),
+    }
+    return made, cifar
+
+
+def written(text, made):
+    """The page's text with every marked part replaced."""
+    for name, content in made.items():
+        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+        pattern = re.escape(start) + r".*?" + re.escape(end)
+        assert re.search(pattern, text, flags=re.S), f"no mark {start} in {PAGE.name}"
+        whole = f"{start}\n\n{content}\n\n{end}"
+        text = re.sub(pattern, lambda match, whole=whole: whole, text, flags=re.S)
+    return text
+
+
+def main():
+    """Write page and figures."""
+    made, cifar = parts()
+    PAGE.write_text(written(PAGE.read_text(), made))
+    curves(cifar, FIGURES / "cifar10.svg")
+
+
+if __name__ == "__main__":
+    main()

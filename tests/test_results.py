@@ -1,0 +1,62 @@
+"""The results page shows what the recorded runs hold, and the runs hold together."""
+
+import csv
+import json
+
+import pytest
+import results
+import yaml
+
+from vitbook.training import known_recipes, read_recipe
+
+RUNS = sorted(results.RUNS.glob("*/seed*"))
+
+
+def test_the_page_is_drawn_from_the_runs(tmp_path, monkeypatch):
+    made, cifar = results.parts()
+    page = results.PAGE.read_text()
+    assert results.written(page, made) == page, "run python scripts/results.py"
+    results.curves(cifar, tmp_path / "cifar10.svg")
+    drawn = (tmp_path / "cifar10.svg").read_text()
+    assert drawn == (results.FIGURES / "cifar10.svg").read_text(), (
+        "run python scripts/results.py"
+    )
+
+
+def test_a_changed_run_would_be_noticed(tmp_path, monkeypatch):
+    made, _ = results.parts()
+    page = results.PAGE.read_text()
+    made["published"] = made["published"].replace("60.4%", "61.4%")
+    assert results.written(page, made) != page
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_a_run_holds_together(run):
+    """History, summary and recipe agree; the last epoch is what is reported."""
+    rows = list(csv.DictReader((run / "history.csv").read_text().splitlines()))
+    summary = json.loads((run / "summary.json").read_text())
+    assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+    last = summary["test_accuracy_last_epoch"]
+    assert float(rows[-1]["test_accuracy"]) == pytest.approx(last, abs=1e-6)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["train"]["seed"] == int(run.name.removeprefix("seed"))
+    assert config["train"]["epochs"] == len(rows)
+    assert summary["parameters"] > 0 and summary["seconds"] > 0 and summary["device"]
+    assert not config.get("hold_out"), "a recorded run looks at the test set"
+    recipe = read_recipe(run.parent.name)
+    for key, value in config["train"].items():
+        if key != "seed":
+            expected = getattr(recipe.train, key)
+            assert value == (list(expected) if isinstance(expected, tuple) else expected), key
+    if "held_out_images" in summary:
+        shares = summary["class_accuracy"].values()
+        assert abs(sum(shares) / len(shares) - last) < 0.02
+        assert {"commit", "versions", "flops_per_image"} <= summary.keys()
+        assert (run / "metrics.jsonl").exists()
+
+
+def test_every_recipe_with_a_published_figure_is_in_the_table():
+    page = results.PAGE.read_text()
+    for name in known_recipes():
+        if read_recipe(name).about:
+            assert f"| `{name}` |" in page
