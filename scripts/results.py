@@ -1,10 +1,12 @@
 """Write the results page from the recorded runs: python scripts/results.py.
 
-Everything between the marks in book/results.md, and the figures in book/_static/results/,
-comes from vitbook/runs and vitbook/recipes. A test runs this and compares.
+Everything between the marks in book/results.md and book/cifar10_model.md, and the figures
+in book/_static/results/, comes from vitbook/runs and vitbook/recipes. A test runs this and
+compares.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from statistics import mean
@@ -19,9 +21,10 @@ from vitbook.training import known_recipes, read_recipe, recorded_runs
 from vitbook.training.runs import flops
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "book/results.md"
+PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
+OURS = "cifar10-cpu"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
 
@@ -78,8 +81,9 @@ def curves(names, target):
     figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
     for k, name in enumerate(names):
         for seed, run in enumerate(recorded_runs(name)):
-            done = [(i + 1) / len(run) for i in range(len(run))]
-            hits = [100 * row["test_accuracy"] for row in run]
+            seen = [row for row in run if not math.isnan(row["test_accuracy"])]
+            done = [row["epoch"] / len(run) for row in seen]
+            hits = [100 * row["test_accuracy"] for row in seen]
             label = f"{name}, {len(run)} epochs" if seed == 0 else None
             ax.plot(done, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.3)
     ax.set(xlabel="share of the training done", ylabel="test accuracy in %", xlim=(0, 1))
@@ -100,6 +104,23 @@ def classes(name):
     return table(["class", "accuracy"], [[kind, f"{means[kind]:.1%}"] for kind in order])
 
 
+def card(name):
+    """Shape, training and accuracy of a recipe's model, as a list."""
+    recipe, runs = read_recipe(name), summaries(name)
+    c, (count, operations) = recipe.model, size(recipe)
+    last = ", ".join(f"{run['test_accuracy_last_epoch']:.2%}" for run in runs)
+    times = ", ".join(f"{run['seconds'] / 60:.0f}" for run in runs)
+    lines = [
+        f"**Shape**: patches of {c.patch_size} × {c.patch_size}, width {c.dim}, {c.depth} "
+        f"blocks, {c.heads} heads, MLP {c.mlp_dim}; {count:,} parameters, "
+        f"{operations / 1e6:.0f} MFLOPs for one picture.",
+        f"**Training**: recipe `{name}`, {recipe.train.epochs} epochs, "
+        f"{times} minutes per seed on {runs[0]['device']}." if runs else "**Training**: –",
+        f"**Test accuracy at the last epoch**, seed by seed: {last}.",
+    ]  # fmt: skip
+    return "\n".join(f"- {line}" for line in lines)
+
+
 def settings(name):
     """A recipe file as it stands, in a code block."""
     text = (ROOT / f"vitbook/recipes/{name}.yaml").read_text()
@@ -109,34 +130,34 @@ def settings(name):
 
 def parts():
     """The parts of the page that are made here, by the name of their mark."""
-    ours = {"digits": "digits", "digits-canvas": "digits-canvas", "cifar10": "cifar10-cpu"}
     done = [name for name in known_recipes() if summaries(name)]
     cifar = [name for name in done if read_recipe(name).data == "cifar10"]
     published = [name for name in known_recipes() if read_recipe(name).about]
     made = {
         "published": comparison(published),
         "ours": comparison([name for name in done if name not in published]),
-        "recipe": settings(ours["cifar10"]),
-        "classes": classes(ours["cifar10"]),
+        "recipe": settings(OURS),
+        "classes": classes(OURS),
+        "card": card(OURS),
     }
     return made, cifar
 
 
 def written(text, made):
-    """The page's text with every marked part replaced."""
-    for name, content in made.items():
-        start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-        pattern = re.escape(start) + r".*?" + re.escape(end)
-        assert re.search(pattern, text, flags=re.S), f"no mark {start} in {PAGE.name}"
-        whole = f"{start}\n\n{content}\n\n{end}"
-        text = re.sub(pattern, lambda match, whole=whole: whole, text, flags=re.S)
-    return text
+    """A page's text with every marked part replaced."""
+
+    def whole(match):
+        name = match.group(1)
+        return f"<!-- {name} -->\n\n{made[name]}\n\n<!-- end of {name} -->"
+
+    return re.sub(r"<!-- (\w+) -->.*?<!-- end of \1 -->", whole, text, flags=re.S)
 
 
 def main():
     """Write page and figures."""
     made, cifar = parts()
-    PAGE.write_text(written(PAGE.read_text(), made))
+    for page in PAGES:
+        page.write_text(written(page.read_text(), made))
     curves(cifar, FIGURES / "cifar10.svg")
 
 

@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT
 from torch.testing import assert_close
 
-from vitbook import VisionTransformer, data, preset, training
+from vitbook import PatchEmbedding, VisionTransformer, data, preset, training
 from vitbook.training import EngineConfig, TrainConfig, parallel
 from vitbook.training.engine import (
     Engine,
@@ -29,6 +29,8 @@ from vitbook.training.engine import (
     write_whole,
 )
 from vitbook.training.muon import Muon, orthogonal
+from vitbook.training.runs import best
+from vitbook.training.whiten import whiten
 
 EVERYTHING = EngineConfig(
     epochs=3, crop=1, flip=True, rand_augment=(2, 9), erase=0.25, mixup=0.8, cutmix=1.0,
@@ -110,6 +112,8 @@ def test_killed_at_any_instant_it_ends_the_same(tmp_path):
         time.sleep(dice.uniform(0.0, 1.2))
         run.send_signal(signal.SIGKILL)
         run.wait()
+        with open(killed / "metrics.jsonl", "a") as file:
+            file.write('{"step": 9')  # as if killed while writing
     last = start(killed, "--resume")
     assert last.wait(300) == 0, last.stderr.read()
     for name in ("digits.safetensors", "best.safetensors"):
@@ -345,6 +349,26 @@ def test_ema_is_the_average_of_the_weights(few):
     assert_close(engine.result.head.weight, expected)
 
 
+def test_whitened_patches_are_uncorrelated(few):
+    photographs = torch.stack([data.photograph(name, 128) for name in data.PHOTOGRAPHS])
+    torch.manual_seed(0)
+    embedding = PatchEmbedding(4, 3, 64)
+    rest = embedding.projection.weight[48:].clone()
+    whiten(embedding, photographs, scale=1.0, floor=1e-9)
+    tokens = embedding(data.normalize(photographs)).flatten(0, 1)[:, :48]
+    assert_close(tokens.T.cov(), torch.eye(48), atol=0.02, rtol=0)
+    assert_close(tokens.mean(dim=0), torch.zeros(48), atol=0.01, rtol=0)
+    assert torch.equal(embedding.projection.weight[48:], rest)
+    with pytest.raises(ValueError, match="dim of at least 48.*got dim=32"):
+        whiten(PatchEmbedding(4, 3, 32), photographs)
+    engine = Engine(fresh(), few, EngineConfig(whiten=True))
+    plain = Engine(fresh(), few, EngineConfig())
+    first = [e.model.embeddings.patches.projection.weight for e in (engine, plain)]
+    assert not torch.equal(first[0][:4], first[1][:4]) and torch.equal(
+        first[0][4:], first[1][4:]
+    )
+
+
 def test_mixed_loss_is_the_loss_of_soft_labels():
     logits, labels = torch.randn(4, 10), torch.tensor([1, 2, 3, 4])
     partner, lam = torch.tensor([1, 0, 3, 2]), 0.3
@@ -361,6 +385,12 @@ def test_the_clean_end_is_clean(few):
     assert torch.equal(clean, data.normalize(images)) and partner is None and lam == 1
     strong, partner, lam = vary(images, config, strong=True)
     assert not torch.equal(strong, clean) and sorted(partner.tolist()) == list(range(100))
+
+
+def test_held_out_images_are_looked_at_when_due(few):
+    history = Engine(fresh(), few, EngineConfig(epochs=3, evaluate_every=2)).run(False)
+    assert [row["test_accuracy"] is None for row in history] == [True, False, False]
+    assert best(history) in (1, 2)
 
 
 def test_switches():

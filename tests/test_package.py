@@ -57,6 +57,7 @@ def test_imports_point_one_way():
         "training/weights": {"vit"},
         "training/recipes": {"training", "vit"},
         "training/engine": {"data", "training"},
+        "training/whiten": {"data", "patches"},
         "training/runs": {"training", "version"},
         "training/__init__": {"training"},
         "explain": {"attention"},

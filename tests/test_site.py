@@ -17,7 +17,15 @@ CHAPTERS = sorted(p.stem for p in ROOT.glob("notebooks/*.ipynb"))
 PAGES = [f"notebooks/{name}.html" for name in CHAPTERS]
 PAGES += [
     f"book/{name}.html"
-    for name in ("intro", "how_to_use", "equations", "glossary", "references")
+    for name in (
+        "intro",
+        "how_to_use",
+        "results",
+        "cifar10_model",
+        "equations",
+        "glossary",
+        "references",
+    )
 ]
 
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="no site: run make book first")
@@ -160,7 +168,13 @@ def test_pages_work_in_a_browser(browser, address, page, theme, width):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "page", ["notebooks/03_attention.html", "book/how_to_use.html", "book/intro.html"]
+    "page",
+    [
+        "notebooks/03_attention.html",
+        "book/how_to_use.html",
+        "book/intro.html",
+        "book/results.html",
+    ],
 )
 def test_text_has_enough_contrast(browser, address, page, theme):
     from axe_playwright_python.sync_playwright import Axe

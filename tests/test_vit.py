@@ -11,7 +11,7 @@ PRESETS = yaml.safe_load((vitbook.vit.files("vitbook") / "presets.yaml").read_te
 
 
 def parameters(c):
-    """Chapter 4's formula; without a class token, or biases in q, k and v, these are missing."""
+    """Chapter 4's formula; a class token and biases of q, k, v only where there are any."""
     patch, D, M = c.channels * c.patch_size**2, c.dim, c.mlp_dim
     class_token = D * (c.pool == "cls")
     block = (4 * D * D + (4 if c.attention_bias else 1) * D) + (2 * D * M + M + D) + 4 * D

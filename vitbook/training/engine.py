@@ -17,6 +17,7 @@ from vitbook.data import cutmix, mixup, normalize, rand_augment, random_erase
 from vitbook.training import parallel
 from vitbook.training.loop import BAR, accuracy, augment, learning_rate, parameter_groups
 from vitbook.training.muon import Muon
+from vitbook.training.whiten import whiten
 
 EVERY = 50  # steps between two lines of metrics.jsonl
 
@@ -36,6 +37,8 @@ class Engine:
         self.model, self.data, self.config = model, data, config
         self.device = data.train.images.device
         self.folder, self.log = folder and Path(folder), log or (lambda line: None)
+        if config.whiten:
+            whiten(model.embeddings.patches, data.train.images)
         self.optimizers = make_optimizers(model, config)
         self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.ema = average(model, config.ema) if config.ema else None
@@ -56,7 +59,8 @@ class Engine:
             each_epoch: called after every epoch, once its checkpoint is written.
 
         Returns:
-            One dictionary per epoch: epoch, loss, test_accuracy.
+            One dictionary per epoch: epoch, loss, test_accuracy (None where it was not
+            due by ``evaluate_every``).
         """
         bar = tqdm(
             total=self.config.epochs,
@@ -67,8 +71,9 @@ class Engine:
         for epoch in range(len(self.history), self.config.epochs):
             started = time.perf_counter()
             loss = self.epoch(epoch, bar)
-            hits = accuracy(self.result, self.data.test)
-            bar.set_postfix_str(f"loss {loss:.3f}, test {hits:.1%}", refresh=False)
+            hits = self.evaluate(epoch + 1)
+            shown = "" if hits is None else f", test {hits:.1%}"
+            bar.set_postfix_str(f"loss {loss:.3f}{shown}", refresh=False)
             self.history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": hits})
             self.seconds += time.perf_counter() - started
             if self.folder:
@@ -124,6 +129,11 @@ class Engine:
         images, labels = self.data.train.images[index], self.data.train.labels[index]
         images, partner, lam = vary(images, self.config, strong)
         return images, labels, partner, lam
+
+    def evaluate(self, epochs):
+        """Accuracy after so many epochs; None where it is not due."""
+        due = epochs % self.config.evaluate_every == 0 or epochs == self.config.epochs
+        return accuracy(self.result, self.data.test) if due else None
 
     def check(self, loss, epoch, step):
         """Stop at a loss that is no number, before a checkpoint is made of it."""
@@ -246,7 +256,7 @@ class TokenDropping:
     """Let the encoder see only a random share of the patch tokens while training.
 
     Hooked behind the embeddings, so that positions are in the tokens already: those
-    that stay know where they were (PatchDropout, Liu et al. 2022). A class token stays.
+    that stay know where they were (PatchDropout, Liu et al. 2023). A class token stays.
     """
 
     def __init__(self, model):

@@ -29,9 +29,12 @@ class EngineConfig(TrainConfig):
         mix_probability: share of the batches that are mixed at all.
         clean: last share of all steps without rand_augment, erase, mixup and cutmix.
         keep: share of the patch tokens that the encoder sees while tokens are dropped
-            (PatchDropout, Liu et al. 2022); 1 for all.
+            (PatchDropout, Liu et al. 2023); 1 for all.
         dropping: first share of all steps in which tokens are dropped.
         ema: decay of the average of weights that is evaluated and saved; 0 for none.
+        whiten: start the patch projection from the principal directions of the patches.
+        evaluate_every: epochs from one look at the held-out images to the next; the
+            last epoch is always looked at.
         bf16: autocast to bfloat16: "on", "off", or "auto" for on with CUDA.
         compile: torch.compile: "on", "off", or "auto" for on with CUDA.
     """
@@ -48,6 +51,8 @@ class EngineConfig(TrainConfig):
     keep: float = 1.0
     dropping: float = 0.0
     ema: float = 0.0
+    whiten: bool = False
+    evaluate_every: int = 1
     bf16: str = "auto"
     compile: str = "auto"
 
@@ -60,11 +65,9 @@ class EngineConfig(TrainConfig):
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"epochs and batch_size must be at least 1, got {self.epochs} and "
-                f"{self.batch_size}"
-            )
+        for name in ("epochs", "batch_size", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 class Recipe(NamedTuple):

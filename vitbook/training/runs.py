@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import platform
 import subprocess
@@ -52,7 +53,7 @@ class Record:
         """Keep only the lines of metrics of finished epochs: the others come again."""
         path = self.folder / "metrics.jsonl"
         lines = path.read_text().splitlines() if path.exists() and history else []
-        kept = [line for line in lines if json.loads(line)["epoch"] <= len(history)]
+        kept = [line for line in lines if epoch_of(line) <= len(history)]
         write_whole(path, lambda part: part.write_text("".join(f"{line}\n" for line in kept)))
 
     def log(self, line):
@@ -68,7 +69,9 @@ class Record:
         history = engine.history
         write_whole(self.folder / "history.csv", lambda path: write_csv(path, history))
         if self.board:
-            self.board.add_scalar("test_accuracy", history[-1]["test_accuracy"], len(history))
+            hits = history[-1]["test_accuracy"]
+            if hits is not None:
+                self.board.add_scalar("test_accuracy", hits, len(history))
         if best(history) == len(history) - 1:
             self.weights("best", engine.result)
 
@@ -146,8 +149,18 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
         engine.resume()
     notes.begin()
     notes.keep(engine.history)
+    if engine.history:  # killed after last.pt was written, but before the rest was?
+        notes.epoch(engine)
     engine.run(progress, notes.epoch)
     return notes.finish(engine)
+
+
+def epoch_of(line):
+    """The epoch of a line of metrics; infinite for one that was cut short by a kill."""
+    try:
+        return json.loads(line)["epoch"]
+    except ValueError:
+        return math.inf
 
 
 def tensorboard(folder):
@@ -179,7 +192,7 @@ def plain(values):
 
 def best(history):
     """The index of the epoch with the highest accuracy; for reference, never for choosing."""
-    return max(range(len(history)), key=lambda i: history[i]["test_accuracy"])
+    return max(range(len(history)), key=lambda i: history[i]["test_accuracy"] or -1.0)
 
 
 def class_accuracy(guess, labels, classes):
@@ -226,11 +239,12 @@ def commit():
 def recorded_runs(recipe):
     """The histories of a recipe's recorded runs, one list of epochs per seed.
 
-    Each epoch is a dictionary of numbers, as :func:`vitbook.training.train` returns it.
+    Each epoch is a dictionary of numbers, as :func:`vitbook.training.train` returns it;
+    nan is an accuracy that was not looked at.
     """
     runs = sorted((files("vitbook") / "runs" / recipe).iterdir(), key=lambda path: path.name)
     histories = []
     for run in runs:
         rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
-        histories.append([{key: float(value) for key, value in row.items()} for row in rows])
+        histories.append([{k: float(v or "nan") for k, v in row.items()} for row in rows])
     return histories
