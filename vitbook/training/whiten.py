@@ -7,7 +7,7 @@ from vitbook.patches import patchify
 
 
 @torch.no_grad()
-def whiten(embedding, images, scale=0.5**0.5, floor=0.01):
+def whiten(embedding, images, scale=2.0, floor=0.01):
     """Let the first outputs of a patch projection be the patches, whitened.
 
     The pixels of a patch are nearly equal, so raw patches vary a thousand times more
@@ -19,7 +19,8 @@ def whiten(embedding, images, scale=0.5**0.5, floor=0.01):
     Args:
         embedding: a :class:`vitbook.embeddings.PatchEmbedding`; changed in place.
         images: (image, channel, height, width), uint8; the first 5,000 are looked at.
-        scale: standard deviation of the whitened outputs.
+        scale: standard deviation of the whitened outputs. It sets how loud the patch is
+            beside its position, whose entries lie between -1 and 1.
         floor: added to the variances, as a share of the mean variance, so that
             directions that hardly occur are not blown up.
 
