@@ -201,6 +201,18 @@ def tiny_imagenet(root):
     return root
 
 
+def test_the_first_images_of_class_folders_are_of_all_classes():
+    labels = torch.arange(10).repeat_interleave(50)
+    images = labels.to(torch.uint8)[:, None, None, None].expand(500, 1, 2, 2)
+    whole = data.Dataset("x", list("0123456789"), data.Split(images, labels), None)
+    part = data.first(whole, 100).train
+    assert len(part.labels) == len(part.images) == 100 and len(part.labels.unique()) == 10
+    assert torch.equal(part.images[:, 0, 0, 0].long(), part.labels)
+    assert torch.equal(part.labels, data.first(whole, 100).train.labels)
+    digits = data.load("digits")
+    assert torch.equal(data.first(digits, 7).train.labels, digits.train.labels[:7])
+
+
 def test_tiny_imagenet_as_it_ships(tmp_path, monkeypatch):
     folder = tiny_imagenet(tmp_path / "tiny-imagenet")
     monkeypatch.setenv("VITBOOK_DATA", str(tmp_path))

@@ -101,8 +101,38 @@ def test_the_model_is_fitted_to_the_data():
 def test_recorded_runs_follow_their_recipes():
     from importlib.resources import files
 
-    names = sorted(path.name for path in (files("vitbook") / "runs").iterdir())
+    names = sorted(path.name for path in (files("vitbook") / "runs").iterdir() if path.is_dir())
     assert {"digits", "digits-canvas", "digits-quarter"} <= set(names) <= set(known_recipes())
     for name in names:
         for run in training.recorded_runs(name):
             assert len(run) == read_recipe(name).train.epochs
+
+
+def test_every_ablation_can_be_read_and_changes_something():
+    import ablations
+    import yaml
+
+    table = yaml.safe_load(ablations.ROWS.read_text())
+    base = read_recipe(table["base"])
+    assert base.hold_out, "ablations are marked on images cut from the training set"
+    for row, changes in table["rows"].items():
+        changed = read_recipe(table["base"], changes)
+        assert (changed == base) == (row == "as it is"), row
+        assert (changed.data, changed.images, changed.hold_out) == (base.data, 25_000, 5_000)
+
+
+def test_ablations_go_on_where_they_stopped(tmp_path, monkeypatch):
+    import ablations
+
+    monkeypatch.setattr(ablations, "RECORD", tmp_path / "ablations.jsonl")
+    every = list(ablations.missing(2))
+    (tmp_path / "ablations.jsonl").write_text('{"row": "as it is", "seed": 0}\n')
+    left = list(ablations.missing(2))
+    assert len(every) - len(left) == 1 and ("as it is", [], 1) in left
+    recipe = ["images=200", "hold_out=100", "data=digits", "model=digits", "train.whiten=false"]
+    small = read_recipe("cifar10-ablation", recipe)
+    loaded = read_data(small)
+    monkeypatch.setattr(ablations, "read_recipe", lambda name, changes: small)
+    done = ablations.run("cifar10-ablation", "x", [], 0, loaded)
+    assert len(done["losses"]) == small.train.epochs and done["row"] == "x"
+    assert 0 <= done["test_accuracy_last_epoch"] <= 1

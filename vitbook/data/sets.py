@@ -23,8 +23,16 @@ class Dataset(NamedTuple):
 
 
 def first(dataset, count):
-    """The data set with only the first ``count`` training images of it."""
-    return dataset._replace(train=Split(*(part[:count] for part in dataset.train)))
+    """The data set with only the first ``count`` training images of it.
+
+    Pictures from class folders lie class by class, so those are shuffled before, always
+    in the same way.
+    """
+    images, labels = dataset.train
+    if (labels.diff() >= 0).all():
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+        images, labels = images[order[:count]], labels[order[:count]]
+    return dataset._replace(train=Split(images[:count], labels[:count]))
 
 
 def hold_out(dataset, count, seed=5000):
