@@ -60,7 +60,7 @@ def stamped(path):
             f"[`{module}.{name}`, line {line}]({url}/blob/{branch}/vitbook/{module}.py#L{line})"
         )
 
-    return re.sub(r"\[`(\w+)\.([\w.]+)`, line \d+\]\([^)]*\)", link, text)
+    return re.sub(r"\[`([\w/]+)\.([\w.]+)`, line \d+\]\([^)]*\)", link, text)
 
 
 def main():

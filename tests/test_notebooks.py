@@ -19,7 +19,9 @@ MODULES = {
     "03_attention": ["attention"],
     "04_encoder": ["encoder", "vit"],
     "05_training": ["training/loop", "data/augment"],
-    "06_attention_maps": ["explain"],
+    "06_attention_maps": [
+        f"explain/{part}" for part in ("recorder", "maps", "flow", "learned")
+    ],
 }
 # Modules that their chapter shows completely, but for these.
 COMPLETE = {

@@ -1,0 +1,105 @@
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, preset
+from vitbook import faithfulness as f
+
+
+def test_boxes_by_hand():
+    inside = f.inside_boxes(torch.tensor([[4, 0, 12, 4], [0, 0, 8, 8]]), (3, 2), 4)
+    assert inside.tolist() == [[0, 0, 1, 0, 1, 0], [1, 1, 1, 1, 0, 0]]
+
+
+def test_scores_by_hand():
+    inside = torch.tensor([[1.0, 1, 0, 0]] * 4)
+    maps = torch.tensor([[0.1, 0.5, 0.2, 0.2], [0, 0, 3, 1.0], [1, 1, 1, 1.0], [0, 0, 0, 0.0]])
+    assert_close(f.pointing(maps, inside), torch.tensor([1.0, 0.0, 0.5, 0.5]))
+    assert_close(f.energy(maps, inside), torch.tensor([0.6, 0.0, 0.5, 0.5]))
+
+
+def test_interval_covers_as_often_as_it_says():
+    hits = 0
+    for seed in range(200):
+        values = (torch.rand(100, generator=torch.Generator().manual_seed(seed)) < 0.3).float()
+        mean, low, high = f.interval(values, draws=300, seed=seed)
+        assert low <= mean <= high and mean == pytest.approx(values.mean().item())
+        hits += low <= 0.3 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+    assert f.interval(torch.ones(10)) == (1.0, 1.0, 1.0)
+
+
+def test_fills():
+    images = torch.rand(2, 3, 32, 32)
+    assert_close(f.mean_fill(images)[1, 2, 5, 7], images[1, 2].mean())
+    blurred = f.blur(images)
+    assert blurred.shape == images.shape and blurred.std() < 0.1 * images.std()
+    flat = torch.full((1, 1, 16, 16), 0.3)
+    assert_close(f.blur(flat), flat)
+    spot = torch.zeros(1, 1, 33, 33)
+    spot[..., 16, 16] = 1.0
+    spread = f.blur(spot, sigma=2.0)[0, 0]
+    assert_close(spread, spread.T)
+    assert_close(spread.sum(), torch.tensor(1.0))
+    assert_close(spread[16, 18] / spread[16, 16], torch.tensor(2.718281828**-0.5))
+
+
+class Counter(torch.nn.Module):
+    """Says class 1 with a logit of ten times the share of white in patch 0 and in patch 3."""
+
+    def forward(self, images):
+        white = images[:, 0, :4, :4].mean((1, 2)) + images[:, 0, 4:, 4:].mean((1, 2))
+        return torch.stack([torch.zeros(len(images)), 5 * white - 5], dim=1)
+
+
+def test_deletion_and_insertion_by_hand():
+    images = torch.zeros(2, 1, 8, 8)
+    images[:, 0, :4, :4] = images[:, 0, 4:, 4:] = 1.0
+    good = torch.tensor([[0.9, 0.1, 0.0, 0.8]]).expand(2, 4)
+    bad, targets = 1 - good, torch.tensor([1, 1])
+    p = torch.sigmoid(torch.tensor([5.0, 2.5, 0.0]))  # two, one and no white patch; mean is .5
+    arguments = (Counter(), images, targets)
+    deleted = f.curve(*arguments, good, 4, "deletion", steps=4)
+    assert_close(deleted[0], torch.stack([p[0], p[1], p[2], p[2], p[2]]))
+    inserted = f.curve(*arguments, good, 4, "insertion", steps=4)
+    assert_close(inserted[1], torch.stack([p[2], p[1], p[0], p[0], p[0]]))
+    assert (f.area(deleted) < f.area(f.curve(*arguments, bad, 4, "deletion", steps=4))).all()
+    assert (f.area(inserted) > f.area(f.curve(*arguments, bad, 4, "insertion", steps=4))).all()
+    assert_close(f.area(torch.tensor([[1.0, 0.0, 0.0]])), torch.tensor([0.25]))
+    blurred = f.curve(*arguments, good, 4, "deletion", "blur", steps=2)
+    assert blurred.shape == (2, 3)
+    for mode, fill, steps in (("x", "mean", 4), ("deletion", "x", 4), ("deletion", "mean", 3)):
+        with pytest.raises(ValueError, match="must divide 4 patches"):
+            f.curve(*arguments, good, 4, mode, fill, steps)
+
+
+def test_cascading_randomisation_goes_from_the_top():
+    torch.manual_seed(5)
+    model = VisionTransformer(preset("digits")).eval()
+    for p in model.parameters():
+        p.data.add_(0.1)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    changed = []
+    for parts in range(6):
+        twin = f.randomised(model, parts)
+        state = twin.state_dict()
+        changed.append({k.split(".")[0] + k.split(".")[1][:1] * k.startswith("blocks")
+                        for k in state if not torch.equal(state[k], before[k])})  # fmt: skip
+        assert not twin.training
+    top = {"head", "norm"}
+    assert changed[:3] == [set(), top, top | {"blocks2"}]
+    assert changed[4] == top | {"blocks2", "blocks1", "blocks0"} and "embeddings" in changed[5]
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_rank_correlation():
+    one = torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 1, 1, 1]])
+    other = torch.tensor([[10.0, 20, 30, 99], [4, 3, 2, 1], [2, 1, 4, 3], [1, 2, 3, 4]])
+    assert_close(f.rank_correlation(one, other), torch.tensor([1.0, -1.0, 0.6, 0.0]).double())
+
+
+def test_centre_prior_is_a_hill():
+    hill = f.centre_prior((8, 8)).reshape(8, 8)
+    assert_close(hill, hill.flip(0))
+    assert_close(hill, hill.T)
+    assert hill.argmax().item() in (27, 28, 35, 36)

@@ -1,0 +1,99 @@
+"""Chapter 6: maps that ask which looks matter to one answer, through gradients."""
+
+import torch
+from einops import rearrange, reduce
+
+from vitbook.explain.recorder import record_attention
+
+
+def recorded_with_gradients(model, images, targets=None):
+    """Attention weights, and the gradient of each image's target logit with respect to them.
+
+    Args:
+        model: a :class:`vitbook.VisionTransformer`, in evaluation mode.
+        images: (batch, channel, height, width), normalised.
+        targets: (batch,), the class asked about; the predicted one by default.
+
+    Returns:
+        weights and gradients, both (layer, batch, head, query, key). The gradients of
+        the model's parameters are left as they were.
+    """
+    images = images.detach().clone().requires_grad_()  # a graph even if all weights are frozen
+    with torch.enable_grad(), record_attention(model, gradients=True) as maps:
+        logit = chosen(model(images), targets).sum()  # images do not see each other
+        logit.backward(inputs=maps.calls)
+    return maps.weights.detach(), maps.weight_gradients
+
+
+def chosen(logits, targets):
+    """Each image's logit of its target, or its largest."""
+    if targets is None:
+        targets = logits.argmax(dim=-1)
+    targets = torch.as_tensor(targets, device=logits.device).expand(len(logits))
+    return logits.gather(1, targets[:, None])[:, 0]
+
+
+def gradient_attention(model, images, targets=None):
+    """The last layer's attention, each head weighted by its mean gradient (Grad-CAM).
+
+    Selvaraju et al. 2017 applied to attention as in Chefer et al. 2021, section 4:
+    ``(mean_h (mean ∇A_h) · A_h)⁺``.
+
+    Returns:
+        (batch, patch): not negative; all zero where no head speaks for the target.
+    """
+    weights, gradients = recorded_with_gradients(model, images, targets)
+    weights, gradients = weights[-1], gradients[-1]
+    influence = gradients.mean(dim=(-2, -1), keepdim=True)
+    return readout((influence * weights).mean(dim=1), model).clamp(min=0)
+
+
+def relevance(model, images, targets=None):
+    """Relevance of every token for the target (Chefer et al. 2021b, eq. 5 and 6).
+
+    From the first layer to the last, ``R ← R + mean_h (∇A ⊙ A)⁺ R``, beginning with the
+    identity. Written out this is ``Π (I + mean_h (∇A ⊙ A)⁺)``: a rollout in which each look
+    counts by what it does for the target, also known as gradient rollout.
+
+    Returns:
+        (batch, patch): where a relevance map is read, with the identity's part taken off.
+    """
+    total = relevance_of(*recorded_with_gradients(model, images, targets))
+    return readout(total - torch.eye(total.shape[-1]).to(total), model)
+
+
+def relevance_of(weights, gradients):
+    """The recursion of :func:`relevance` on recorded tensors: (batch, query, input token).
+
+    Args:
+        weights, gradients: (layer, batch, head, query, key), in the order of the layers.
+    """
+    matters = (gradients * weights).clamp(min=0).mean(dim=2)
+    total = torch.eye(weights.shape[-1]).to(weights).expand(matters.shape[1:])
+    for layer in matters:
+        total = total + layer @ total
+    return total
+
+
+def readout(table, model):
+    """The row a model answers from, patches only: (batch, query, key) → (batch, patch).
+
+    The class token's row; for mean pooling, the mean of all rows.
+    """
+    return table[:, 0, 1:] if model.config.pool == "cls" else table.mean(dim=1)
+
+
+def input_gradient(model, images, targets=None):
+    """How strongly each patch's pixels move the target logit: a baseline without attention.
+
+    Simonyan et al. 2014: the absolute gradient, summed over the patch.
+
+    Returns:
+        (batch, patch).
+    """
+    images = images.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(chosen(model(images), targets).sum(), images)
+    p = model.config.patch_size
+    summed = reduce(gradient.abs(), "b c (h ph) (w pw) -> b h w", "sum", ph=p, pw=p)
+    return rearrange(summed, "b h w -> b (h w)")

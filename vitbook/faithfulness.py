@@ -1,0 +1,172 @@
+"""Chapter 6: is a map true? Scores where the truth is known, interventions where not.
+
+Maps are (image, patch), not negative; how they were made does not matter here. Models
+are known through a forward call alone.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+
+from vitbook.patches import patchify, unpatchify
+
+
+def inside_boxes(boxes, grid, patch_size):
+    """Which patches lie in a box: (image, patch), 1 or 0.
+
+    Args:
+        boxes: (image, 4): top, left, bottom, right in pixels, on the patch grid.
+        grid: (rows, columns) of patches.
+        patch_size: side of a patch in pixels.
+    """
+    rows, columns = (torch.arange(count, device=boxes.device) * patch_size for count in grid)
+    top, left, bottom, right = boxes.T[:, :, None]
+    tall = (rows >= top) & (rows < bottom)
+    wide = (columns >= left) & (columns < right)
+    return (tall[:, :, None] & wide[:, None, :]).flatten(1).float()
+
+
+def pointing(maps, inside):
+    """The pointing game (Zhang et al. 2018): is the brightest patch in the box? (image,).
+
+    Of several equally bright patches, each counts by its share: a flat map scores what
+    chance would.
+    """
+    brightest = (maps == maps.amax(dim=1, keepdim=True)).float()
+    return (brightest * inside).sum(dim=1) / brightest.sum(dim=1)
+
+
+def energy(maps, inside):
+    """The share of the map that lies in the box: (image,); of an empty map, chance."""
+    flat = maps.sum(dim=1, keepdim=True) == 0
+    maps = torch.where(flat, torch.ones_like(maps), maps)
+    return (maps * inside).sum(dim=1) / maps.sum(dim=1)
+
+
+def interval(values, level=0.95, draws=2000, seed=0):
+    """The mean of a score over images, and its bootstrap interval.
+
+    Args:
+        values: (image,).
+        level: share of the resampled means inside the interval.
+        draws: how often the images are drawn anew, with replacement.
+        seed: fixes the draws.
+
+    Returns:
+        (mean, low, high).
+    """
+    dice, n = torch.Generator().manual_seed(seed), len(values)
+    values = values.double().cpu()
+    means = torch.stack(
+        [values[torch.randint(n, (n,), generator=dice)].mean() for _ in range(draws)]
+    )
+    low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double())
+    return values.mean().item(), low.item(), high.item()
+
+
+def blur(images, sigma=4.0):
+    """Gaussian blur, so wide that no detail is left; the border is reflected."""
+    reach = min(round(2 * sigma), min(images.shape[-2:]) - 1)
+    steps = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.exp(-(steps**2) / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).expand(images.shape[1], 1, 1, -1)
+    padded = F.pad(images, [reach] * 4, mode="reflect")
+    wide = F.conv2d(padded, kernel, groups=images.shape[1])
+    return F.conv2d(wide, kernel.mT, groups=images.shape[1])
+
+
+def mean_fill(images):
+    """Every image replaced by its mean colour."""
+    return images.mean(dim=(2, 3), keepdim=True).expand_as(images)
+
+
+FILLS = {"mean": mean_fill, "blur": blur}
+
+
+@torch.no_grad()
+def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16):
+    """The target's probability while patches go, or come, in the order of a map.
+
+    Petsiuk et al. 2018 (RISE), by patches. With "deletion" the brightest patches are
+    filled first: a map that knows what matters makes the probability fall early. With
+    "insertion" a filled image gets its brightest patches back first: it should rise early.
+
+    Args:
+        model: from images to logits, in evaluation mode.
+        images: (image, channel, height, width), normalised.
+        targets: (image,), classes.
+        maps: (image, patch).
+        patch_size: side of a patch in pixels.
+        mode: "deletion" or "insertion".
+        fill: "mean" for the image's mean colour, "blur" for a blurred image.
+        steps: how many patches are changed at a time is the number of patches over this.
+
+    Returns:
+        (image, steps + 1): probabilities with 0, …, all patches changed.
+
+    Raises:
+        ValueError: an unknown mode or fill, or steps that do not divide the patches.
+    """
+    n = maps.shape[1]
+    if mode not in ("deletion", "insertion") or fill not in FILLS or n % steps:
+        raise ValueError(
+            f'mode must be "deletion" or "insertion", fill one of {tuple(FILLS)}, and steps '
+            f"must divide {n} patches; got {mode!r}, {fill!r}, {steps}"
+        )
+    grid = tuple(side // patch_size for side in images.shape[-2:])
+    whole, filled = patchify(images, patch_size), patchify(FILLS[fill](images), patch_size)
+    start, end = (whole, filled) if mode == "deletion" else (filled, whole)
+    place = maps.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    found = []
+    for step in range(steps + 1):
+        changed = place < step * n // steps
+        patches = torch.where(changed[:, :, None], end, start)
+        logits = model(unpatchify(patches, patch_size, grid))
+        found.append(logits.softmax(dim=1).gather(1, targets[:, None])[:, 0])
+    return torch.stack(found, dim=1)
+
+
+def area(curves):
+    """Area under each curve, the whole length counted as 1: (image,)."""
+    return torch.trapezoid(curves, dim=1) / (curves.shape[1] - 1)
+
+
+def randomised(model, parts, seed=0):
+    """A copy of a model whose upper parts are drawn anew (Adebayo et al. 2018).
+
+    Args:
+        model: a :class:`vitbook.VisionTransformer`.
+        parts: how many, counted from the top: 1 is head and last norm, each further one
+            is the next block below. More than all blocks draws the embeddings too.
+        seed: fixes what is drawn.
+    """
+    twin = copy.deepcopy(model)
+    pieces = [[twin.head, twin.norm], *[[b] for b in reversed(twin.blocks)], [twin.embeddings]]
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        fresh = type(model)(model.config)
+    names = {module: name for name, module in twin.named_modules()}
+    for piece in pieces[:parts]:
+        for module in piece:
+            module.load_state_dict(fresh.get_submodule(names[module]).state_dict())
+    return twin.train(model.training)
+
+
+def rank_correlation(one, other):
+    """Spearman's correlation of two maps of the same image: (image,), 1 for equal order."""
+    from scipy.stats import rankdata
+
+    ranks = [torch.from_numpy(rankdata(m.detach().cpu().numpy(), axis=1)) for m in (one, other)]
+    centred = [rank - rank.mean(dim=1, keepdim=True) for rank in ranks]
+    lengths = [c.norm(dim=1) for c in centred]
+    product = (centred[0] * centred[1]).sum(dim=1)
+    return torch.nan_to_num(product / (lengths[0] * lengths[1]))  # a flat map has no order
+
+
+def centre_prior(grid):
+    """A hill in the middle of the picture, the same for every image: (patch,)."""
+    rows, columns = (torch.arange(float(count)) - (count - 1) / 2 for count in grid)
+    hill = torch.exp(-(rows[:, None] ** 2 / grid[0] ** 2 + columns**2 / grid[1] ** 2) * 8)
+    return rearrange(hill, "h w -> (h w)")
