@@ -38,17 +38,21 @@ def engine(kind, device, model, **settings):
     """An engine on random pictures of CIFAR-10's size: their content costs nothing."""
     images = torch.randint(256, (10_000, 3, 32, 32)).to(torch.uint8)
     split = data.Split(images, torch.randint(10, (10_000,)))
-    config = EngineConfig(epochs=1000, batch_size=256, crop=4, flip=True, **settings)
+    config = EngineConfig(
+        **{"epochs": 1000, "batch_size": 256, "crop": 4, "flip": True, **settings}
+    )
     pictures = data.to_device(data.Dataset("random", list("0123456789"), split, split), device)
     torch.manual_seed(0)
     return kind(VisionTransformer(preset(model)).to(device), pictures, config)
 
 
 def seconds(trained, steps):
-    """How long so many steps on random batches of 256 take."""
+    """How long so many steps on random batches take."""
     started = time.perf_counter()
     for _ in range(steps):
-        trained.step(torch.randint(10_000, (256,), device=trained.device), 0, 1000)
+        trained.step(
+            torch.randint(10_000, (trained.config.batch_size,), device=trained.device), 0, 1000
+        )
     if trained.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started

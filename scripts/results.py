@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
+ABLATIONS = RUNS / "ablations.jsonl"
 OURS = "cifar10-cpu"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
@@ -121,6 +122,27 @@ def card(name):
     return "\n".join(f"- {line}" for line in lines)
 
 
+def ablation():
+    """One row per ablation: accuracy on the cut-off images, mean and range over seeds."""
+    runs = [json.loads(line) for line in ABLATIONS.read_text().splitlines()] if (
+        ABLATIONS.exists()
+    ) else []  # fmt: skip
+    if not runs:
+        return "No ablation has been recorded yet."
+    found = {}
+    for run in runs:
+        found.setdefault(run["row"], []).append(run)
+    base = mean(run["test_accuracy_last_epoch"] for run in found["as it is"])
+    rows = []
+    for row, group in found.items():
+        hits = [run["test_accuracy_last_epoch"] for run in group]
+        work = group[0]["flops_per_image"] / found["as it is"][0]["flops_per_image"]
+        spread = f"{min(hits):.1%} to {max(hits):.1%}" if len(hits) > 1 else "one seed"
+        change = "" if row == "as it is" else f"{100 * (mean(hits) - base):+.1f}"
+        rows.append([row, f"{mean(hits):.1%}", spread, change, f"{work:.2f}"])
+    return table(["one change", "accuracy", "seeds", "points", "work per image"], rows)
+
+
 def settings(name):
     """A recipe file as it stands, in a code block."""
     text = (ROOT / f"vitbook/recipes/{name}.yaml").read_text()
@@ -139,6 +161,7 @@ def parts():
         "recipe": settings(OURS),
         "classes": classes(OURS),
         "card": card(OURS),
+        "ablations": ablation(),
     }
     return made, cifar
 
