@@ -67,6 +67,7 @@ def test_imports_point_one_way():
         "explain/learned": set(),
         "explain/__init__": {"explain"},
         "faithfulness": {"patches"},
+        "viewer/__init__": {"data", "explain"},
         "plot/__init__": set(),
         "plot/diagrams": {"plot"},
     }

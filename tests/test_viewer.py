@@ -1,0 +1,215 @@
+"""The attention viewer: what it is sent, and what it does in a browser."""
+
+import base64
+import json
+import re
+
+import chromium
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, data, load_pretrained, preset, record_attention
+from vitbook.viewer import quantised, show_attention
+
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'"
+
+
+def canvas():
+    return data.digits_canvas(data.load("digits").test, 1, seed=3)[0][0]
+
+
+def sent(text):
+    return json.loads(
+        re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text)[1]
+    )
+
+
+def unpacked(table, shape):
+    rows = np.frombuffer(base64.b64decode(table["bytes"]), "u1").reshape(shape)
+    scales = np.frombuffer(base64.b64decode(table["scales"]), "<u2").reshape(shape[:-1])
+    return torch.from_numpy(rows / 255 * (scales / 65535 * table["unit"])[..., None])
+
+
+def test_quantisation_keeps_its_promise():
+    weights = torch.randn(4, 3, 65, 65).mul(3).softmax(dim=-1).double()
+    error = (unpacked(quantised(weights), weights.shape) - weights).abs()
+    assert (error <= weights.amax(-1, keepdim=True) / 510 + weights.max() / 65535).all()
+    assert error.max() > 0
+    zeros = unpacked(quantised(torch.zeros(2, 5)), (2, 5))
+    assert (zeros == 0).all()
+
+
+def test_what_is_sent_is_what_was_recorded():
+    model, image = load_pretrained("digits-canvas"), canvas()
+    found = sent(show_attention(model, image).text)
+    with record_attention(model) as maps, torch.no_grad():
+        logits = model(data.normalize(image[None]))
+    weights = unpacked(found["weights"], (5, 4, 65, 65))
+    assert_close(weights.float(), maps.weights[:, 0], atol=1 / 400, rtol=0)
+    assert found["classToken"] and (found["rows"], found["columns"]) == (8, 8)
+    assert found["predictions"][0][0] == str(logits.argmax().item())
+    assert found["tables"].keys() == {"rollout", "relevance"}
+
+
+def test_the_same_bytes_every_time_with_one_thread_or_two():
+    model, image, texts = load_pretrained("digits-canvas"), canvas(), []
+    threads = torch.get_num_threads()
+    for count in (1, 2, 1):
+        torch.set_num_threads(count)
+        texts.append(show_attention(model, image).text)
+    torch.set_num_threads(threads)
+    assert len(set(texts)) == 1
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_sizes():
+    """12 layers, 6 heads, 65 tokens: at most 60 kB of script and 450 kB of data."""
+    model = VisionTransformer(preset("mini-vit-tiny", heads=6))
+    text = show_attention(model, data.photograph("chelsea", 32)).text
+    numbers = re.search(r'<script type="application/json".*?</script>', text, re.S)[0]
+    script = re.search(r'<script type="module">.*?</script>', text, re.S)[0]
+    print(f"script {len(script.encode())} bytes, data {len(numbers.encode())} bytes")
+    assert len(script.encode()) <= 60_000 and len(numbers.encode()) <= 450_000
+    assert "http" not in re.sub(r"http://www\.w3\.org/\S+", "", script)
+
+
+def test_refusals():
+    model = load_pretrained("digits-canvas")
+    with pytest.raises(ValueError, match=r"one image \(channel, height, width\), uint8, got"):
+        show_attention(model, canvas().float())
+    with pytest.raises(ValueError, match="expected 10 labels, got 3"):
+        show_attention(model, canvas(), ["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"expected images of shape \(batch, 1, 32, 32\)"):
+        show_attention(model, canvas()[:, :8, :8])
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = chromium.find()
+    if path is None:
+        pytest.skip("no Chromium or Chrome is installed")
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=options)
+        yield launched
+        launched.close()
+
+
+def opened(browser, tmp_path, view, **options):
+    """A page that holds the viewer and nothing else; complaints are collected."""
+    path = tmp_path / "page.html"
+    head = '<!doctype html><meta charset="utf-8">'
+    head += '<meta name="viewport" content="width=device-width">'
+    path.write_text(f"{head}<body>{view.text}")
+    context = browser.new_context(**options)
+    page, faults = context.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on(
+        "request",
+        lambda r: None if r.url.startswith(("file:", "data:")) else faults.append(r.url),
+    )
+    page.goto(path.as_uri())
+    return page, faults
+
+
+def at(page, row, column):
+    """The middle of a patch on the screen."""
+    box = page.locator(".vv-picture").bounding_box()
+    return box["x"] + box["width"] * (column + 0.5) / 8, box["y"] + box["height"] * (
+        row + 0.5
+    ) / 8
+
+
+def said(page):
+    return page.locator(".vv-said").inner_text()
+
+
+def spoken(weights, layer, heads, query, name):
+    """What the readout has to say, computed from the tensor."""
+    looks = weights[layer, heads].mean(dim=0)[query, 1:]
+    top = looks.argsort(descending=True)[:3].tolist()
+    return [f"row {p // 8 + 1}, column {p % 8 + 1} ({100 * looks[p]:.1f} %)" for p in top]
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_pointer_touch_and_keys_show_the_tensors_numbers(browser, tmp_path, touch):
+    model, image = load_pretrained("digits-canvas"), canvas()
+    view = show_attention(model, image)
+    weights = unpacked(sent(view.text)["weights"], (5, 4, 65, 65))
+    size = {"width": 390, "height": 844} if touch else {"width": 1280, "height": 900}
+    page, faults = opened(browser, tmp_path, view, viewport=size, has_touch=touch)
+    page.wait_for_selector(".vv-said")
+    assert "Layer 5, mean of heads: the class token looks most at" in said(page)
+    x, y = at(page, 4, 3)
+    page.touchscreen.tap(x, y) if touch else page.mouse.click(x, y)
+    query = 1 + 4 * 8 + 3
+    assert "row 5, column 4 looks most at" in said(page)
+    for line in spoken(weights, 4, [0, 1, 2, 3], query, "mean"):
+        assert line in said(page)
+    page.locator(".vv-overview button").nth(4 * 1 + 2).click()  # layer 2, head 3
+    assert said(page).startswith("Layer 2, head 3: row 5, column 4")
+    for line in spoken(weights, 1, [2], query, "head 3"):
+        assert line in said(page)
+    page.locator(".vv-picture").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("h")
+    assert said(page).startswith("Layer 2, head 4: row 6, column 5")
+    for line in spoken(weights, 1, [3], 1 + 5 * 8 + 4, "head 4"):
+        assert line in said(page)
+    page.get_by_role("button", name="is looked at by").click()
+    column = weights[1, 3][1:, 1 + 5 * 8 + 4]
+    strongest = column.argmax().item()
+    expected = f"row {strongest // 8 + 1}, column {strongest % 8 + 1} "
+    expected += f"({100 * column[strongest]:.1f} %)"
+    assert f"is looked at most by {expected}" in said(page)
+    page.get_by_role("button", name="rollout").click()
+    assert said(page).startswith("Rollout: row 6, column 5 is looked at most by")
+    assert page.get_by_label("layer", exact=True).is_disabled()
+    page.locator(".vv-picture").focus()
+    page.keyboard.press("Home")
+    assert "the class token" in said(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    assert not faults
+    page.context.close()
+
+
+def test_hostile_labels_are_text(browser, tmp_path):
+    view = show_attention(load_pretrained("digits-canvas"), canvas(), [HOSTILE] * 10)
+    assert HOSTILE not in view.text
+    page, faults = opened(browser, tmp_path, view)
+    page.wait_for_selector(".vv-bars em")
+    assert page.locator(".vv-bars em").first.inner_text() == HOSTILE
+    assert page.locator("img[src=x]").count() == 0 and not faults
+    page.context.close()
+
+
+def test_without_scripts_a_figure_stands_in(browser, tmp_path):
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    page, _ = opened(browser, tmp_path, view, java_script_enabled=False)
+    assert page.locator(".vitbook-viewer svg[role=img]").is_visible()
+    assert page.locator(".vitbook-viewer rect").count() == 64
+    page.context.close()
+
+
+def test_an_interaction_answers_within_16_ms(browser, tmp_path):
+    model = VisionTransformer(preset("mini-vit-tiny", heads=6))
+    view = show_attention(model, data.photograph("chelsea", 32))
+    page, _ = opened(browser, tmp_path, view)
+    page.wait_for_selector(".vv-said")
+    times = page.evaluate(
+        """() => { const picture = document.querySelector('.vv-picture'), times = [];
+        const box = picture.getBoundingClientRect();
+        for (let i = 0; i < 9; i++) { const started = performance.now();
+          picture.dispatchEvent(new PointerEvent('pointerdown', {
+            clientX: box.left + 10 + 30 * i, clientY: box.top + 30, bubbles: true }));
+          times.push(performance.now() - started); }
+        return times; }"""
+    )
+    print("milliseconds:", [round(t, 1) for t in times])
+    assert sorted(times)[4] < 16
+    page.context.close()

@@ -1,0 +1,167 @@
+"""The interactive attention viewer: in a notebook and on the site, the same module.
+
+Weights are sent as bytes, each row divided by its maximum: a weight shown is wrong by at
+most 1/510 of the largest weight of its row. The model runs in double precision for it, so
+that two machines write the same bytes.
+"""
+
+import base64
+import copy
+import hashlib
+import html
+import json
+import struct
+import zlib
+from importlib.resources import files
+
+import numpy as np
+import torch
+
+from vitbook.data import normalize
+from vitbook.explain import record_attention, relevance_of, rollout
+from vitbook.explain.gradients import recorded_with_gradients
+
+
+class View:
+    """What a notebook shows: HTML, complete in itself."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def _repr_html_(self):
+        return self.text
+
+
+def show_attention(model, image, labels=None, target=None):
+    """Show where every token of an image looks, in every layer and head.
+
+    Args:
+        model: a :class:`vitbook.VisionTransformer`; it is left as it was.
+        image: (channel, height, width), uint8.
+        labels: names of the classes; their numbers by default.
+        target: the class that relevance is asked about; the predicted one by default.
+
+    Returns:
+        An object that Jupyter, VS Code and Colab draw.
+
+    Raises:
+        ValueError: an image of another kind or size, or another number of labels.
+    """
+    config = model.config
+    if image.ndim != 3 or image.dtype != torch.uint8:
+        raise ValueError(
+            f"expected one image (channel, height, width), uint8, got {tuple(image.shape)}, "
+            f"{image.dtype}"
+        )
+    if labels is not None and len(labels) != config.classes:
+        raise ValueError(f"expected {config.classes} labels, got {len(labels)}")
+    twin = copy.deepcopy(model).double().eval()
+    pixels = normalize(image[None]).double()
+    with torch.no_grad(), record_attention(twin) as maps:
+        probabilities = twin(pixels)[0].softmax(dim=0)
+    relevances = relevance_of(*recorded_with_gradients(twin, pixels, target))[0]
+    tables = {
+        "rollout": rollout(maps.weights)[0],
+        "relevance": relevances - torch.eye(len(relevances)).double(),
+    }
+    names = [str(label) for label in labels or range(config.classes)]
+    top = probabilities.topk(min(3, config.classes))
+    predictions = [
+        (names[k], round(p, 3)) for p, k in zip(*(t.tolist() for t in top), strict=True)
+    ]
+    weights = maps.weights[:, 0]
+    return View(render(weights, image, config.grid, config.pool == "cls", tables, predictions))
+
+
+def render(weights, image, grid, class_token, tables, predictions):
+    """The viewer as HTML that needs nothing else.
+
+    Args:
+        weights: (layer, head, query, key).
+        image: (channel, height, width), uint8.
+        grid: (rows, columns) of patches.
+        class_token: whether token 0 is one.
+        tables: {name: (query, key)} of methods that join all layers.
+        predictions: [(label, probability), …].
+    """
+    layers, heads, _, _ = weights.shape
+    data = {
+        "layers": layers,
+        "heads": heads,
+        "rows": grid[0],
+        "columns": grid[1],
+        "classToken": class_token,
+        "image": png(image),
+        "predictions": predictions,
+        "weights": quantised(weights),
+        "tables": {name: quantised(table.clamp(min=0)) for name, table in tables.items()},
+    }
+    text = json.dumps(data).replace("<", "\\u003c")  # a label cannot end the script
+    mark = "vv-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    module = (files("vitbook") / "viewer/viewer.mjs").read_text("utf-8")
+    figure = still(weights, image, grid, class_token, predictions[0])
+    return (
+        f'<div class="vitbook-viewer" id="{mark}">{figure}</div>\n'
+        f'<script type="application/json" id="{mark}-data">{text}</script>\n'
+        f'<script type="module">\n{module}\n'
+        f'mount(document.getElementById("{mark}"), '
+        f'JSON.parse(document.getElementById("{mark}-data").textContent));\n</script>'
+    )
+
+
+def quantised(table):
+    """Rows as bytes of their maximum, and the maxima as 16 bits of the largest, ``unit``."""
+    table = table.double()
+    top = table.amax(dim=-1)
+    unit = top.max().clamp(min=1e-30)
+    steps = (top / unit * 65535).ceil().clamp(min=1)  # rounded up: no row exceeds its maximum
+    rows = (table / (steps / 65535 * unit)[..., None] * 255).round()
+    return {
+        "bytes": encoded(rows.numpy().astype("u1")),
+        "scales": encoded(steps.numpy().astype("<u2")),
+        "unit": float(f"{unit.item():.9g}"),
+    }
+
+
+def encoded(array):
+    """An array's bytes in base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()
+
+
+def png(image):
+    """An image as a data address; stored, not compressed: the same bytes everywhere."""
+    pixels = image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    height, width, _ = pixels.shape
+
+    def chunk(kind, content):
+        body = kind + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    lines = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    content += chunk(b"IDAT", zlib.compress(lines, 0)) + chunk(b"IEND", b"")
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def still(weights, image, grid, class_token, prediction):
+    """A figure for readers without scripts: the picture, and the last layer's mean map."""
+    rows, columns = grid
+    last = weights[-1].mean(dim=0)
+    looks = last[0, 1:] if class_token else last.mean(dim=0)
+    shades = (looks / looks.max()).tolist()
+    cells = "".join(
+        f'<rect x="{columns + 1 + i % columns}" y="{i // columns}" width="1" height="1" '
+        f'fill-opacity="{shade:.2f}"/>'
+        for i, shade in enumerate(shades)
+    )
+    name, share = prediction
+    who = "the class token" if class_token else "the mean of all tokens"
+    label = html.escape(f"The picture, and where {who} looks in the last layer. "
+                        f"The model says {name}, {share:.0%}.", quote=True)  # fmt: skip
+    return (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {2 * columns + 1} {rows}" '
+        f'width="480" style="max-width:100%" fill="currentColor">'
+        f'<image href="{png(image)}" width="{columns}" height="{rows}" '
+        f'style="image-rendering:pixelated"/>{cells}</svg>'
+    )

@@ -1,0 +1,292 @@
+// The attention viewer: pick a patch, see where it looks. No kernel, no network, no framework.
+//
+// mount(element, data) draws into an element. data comes from vitbook/viewer/__init__.py:
+// weights are bytes, row by row, each row divided by its own maximum (data.scales).
+
+const STYLE = `
+.vv { color: inherit; font: 14px/1.4 system-ui, sans-serif; max-width: 760px; }
+.vv * { box-sizing: border-box; }
+.vv-main { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
+.vv-picture { position: relative; width: min(320px, 100%); aspect-ratio: var(--vv-ratio);
+  cursor: crosshair; touch-action: none; border-radius: 4px; }
+.vv-picture:focus-visible { outline: 3px solid #56b4e9; outline-offset: 3px; }
+.vv-picture img, .vv-picture canvas { position: absolute; inset: 0; width: 100%; height: 100%;
+  image-rendering: pixelated; margin: 0; border-radius: 0; background: none; }
+.vv-picked { position: absolute; border: 2px solid #fff; outline: 2px solid #000;
+  pointer-events: none; }
+.vv-side { flex: 1 1 260px; min-width: 0; }
+.vv-row { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: center; margin: 0 0 8px; }
+.vv-row span { opacity: 0.8; }
+.vv button, .vv select, .vv input { font: inherit; color: inherit; }
+.vv button, .vv select { background: transparent; border: 1px solid currentColor;
+  border-radius: 6px; padding: 4px 10px; min-height: 32px; cursor: pointer; }
+.vv select option { color: #000; background: #fff; }
+.vv button[aria-pressed="true"] { background: #0072b2; border-color: #0072b2; color: #fff; }
+.vv button:disabled, .vv select:disabled { opacity: 0.45; cursor: default; }
+.vv-overview { display: grid; gap: 3px; margin-top: 14px; overflow-x: auto; }
+.vv-overview button { padding: 0; border: 2px solid transparent; border-radius: 2px;
+  min-height: 0; line-height: 0; background: none; }
+.vv-overview button[aria-pressed="true"] { border-color: #d55e00; background: none; }
+.vv-overview canvas { width: 100%; height: auto; image-rendering: pixelated; display: block; }
+.vv-overview span { font-size: 11px; align-self: center; text-align: center; opacity: 0.8; }
+.vv-said { margin: 8px 0 0; min-height: 4.2em; }
+.vv-bars { margin: 8px 0 0; padding: 0; list-style: none; }
+.vv-bars li { display: grid; grid-template-columns: 7em 1fr 3.8em; gap: 8px; align-items: center; }
+.vv-bars b { display: block; height: 8px; background: #0072b2; border-radius: 4px; }
+.vv-bars em { font-style: normal; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+`;
+
+// Viridis, nine stops: even to the eye, and safe for the colour-blind.
+const STOPS = [
+  [68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140],
+  [40, 174, 128], [94, 201, 98], [173, 220, 48], [253, 231, 37],
+];
+
+/** The colour of a value in 0…1 as [r, g, b]. */
+export function colour(value) {
+  const place = Math.min(Math.max(value, 0), 1) * (STOPS.length - 1);
+  const i = Math.min(Math.floor(place), STOPS.length - 2);
+  return STOPS[i].map((low, c) => Math.round(low + (place - i) * (STOPS[i + 1][c] - low)));
+}
+
+/** base64 to bytes. */
+function bytes(text) {
+  return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+}
+
+/** A table as it was sent: bytes, and the maximum of every row. */
+function unpack({ bytes: packed, scales, unit }) {
+  const steps = new Uint16Array(bytes(scales).buffer);
+  return { bytes: bytes(packed), scales: Float32Array.from(steps, (s) => (s / 65535) * unit) };
+}
+
+/** The weights: at(layer, head, query, key), and whole maps. head -1 is the mean of heads. */
+export class Attention {
+  constructor(data) {
+    Object.assign(this, data);
+    this.first = data.classToken ? 1 : 0;
+    this.tokens = data.rows * data.columns + this.first;
+    this.weights = unpack(data.weights);
+    this.tables = Object.fromEntries(
+      Object.entries(data.tables).map(([name, table]) => [name, unpack(table)]),
+    );
+  }
+
+  at(layer, head, query, key) {
+    if (head < 0) {
+      let sum = 0;
+      for (let h = 0; h < this.heads; h++) sum += this.at(layer, h, query, key);
+      return sum / this.heads;
+    }
+    const row = (layer * this.heads + head) * this.tokens + query;
+    return (this.weights.bytes[row * this.tokens + key] / 255) * this.weights.scales[row];
+  }
+
+  /** One value of a method that joins all layers. */
+  joined(method, query, key) {
+    const { bytes: b, scales } = this.tables[method];
+    return (b[query * this.tokens + key] / 255) * scales[query];
+  }
+
+  value(state, query, key) {
+    return state.method === "attention"
+      ? this.at(state.layer, state.head, query, key)
+      : this.joined(state.method, query, key);
+  }
+
+  /** The map of the picked token over all patches: its row, or, looked at, its column. */
+  map(state) {
+    const found = new Float32Array(this.rows * this.columns);
+    for (let patch = 0; patch < found.length; patch++) {
+      const other = patch + this.first;
+      found[patch] = state.by === "looks"
+        ? this.value(state, state.token, other)
+        : this.value(state, other, state.token);
+    }
+    return found;
+  }
+}
+
+function make(tag, attributes = {}, children = []) {
+  const element = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key === "text") element.textContent = value;
+    else if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Draw a map into a canvas of one pixel per patch. */
+function paint(canvas, map, alpha) {
+  const top = Math.max(...map) || 1;
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(canvas.width, canvas.height);
+  map.forEach((value, i) => pixels.data.set([...colour(value / top), alpha], 4 * i));
+  context.putImageData(pixels, 0, 0);
+}
+
+const percent = (value) => `${(100 * value).toFixed(1)} %`;
+
+/** Draw the viewer into an element; returns { attention, state, pick } for tests. */
+export function mount(element, data) {
+  const attention = new Attention(data);
+  const { rows, columns, layers, heads, first } = attention;
+  const state = {
+    token: 0, layer: layers - 1, head: -1, by: "looks", method: "attention",
+  };
+  const place = (token) => {
+    if (token < first) return "the class token";
+    const patch = token - first;
+    return `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
+  };
+
+  const heat = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+  const picked = make("div", { class: "vv-picked" });
+  const said = make("p", { class: "vv-said", role: "status", "aria-live": "polite" });
+  const picture = make("div", {
+    class: "vv-picture", tabindex: "0", role: "application",
+    "aria-label": "The picture. Arrow keys move from patch to patch, Home goes to the class "
+      + "token or the first patch, L and H change layer and head.",
+    style: `--vv-ratio: ${columns} / ${rows}`,
+  }, [make("img", { src: data.image, alt: "" }), heat, picked]);
+
+  const buttons = {};
+  function choice(key, value, text) {
+    const button = make("button", {
+      type: "button", text, onclick: () => set({ [key]: value }),
+    });
+    (buttons[key] ??= new Map()).set(value, button);
+    return button;
+  }
+  function menu(key, label, options) {
+    const select = make("select", {
+      "aria-label": label, onchange: (event) => set({ [key]: Number(event.target.value) }),
+    }, options.map(([value, text]) => make("option", { value, text })));
+    buttons[key] = select;
+    return select;
+  }
+
+  const numbers = (count) => Array.from({ length: count }, (_, i) => i);
+  const layerMenu = menu("layer", "layer", numbers(layers).map((i) => [i, `layer ${i + 1}`]));
+  const headMenu = menu("head", "head", [
+    [-1, "mean of heads"], ...numbers(heads).map((i) => [i, `head ${i + 1}`]),
+  ]);
+  const methods = ["attention", ...Object.keys(data.tables)];
+  const side = make("div", { class: "vv-side" }, [
+    make("div", { class: "vv-row", role: "group", "aria-label": "direction" }, [
+      choice("by", "looks", "looks at"), choice("by", "looked", "is looked at by"),
+    ]),
+    make("div", { class: "vv-row", role: "group", "aria-label": "method" },
+      methods.map((name) => choice("method", name, name))),
+    make("div", { class: "vv-row" }, [
+      layerMenu, headMenu,
+      ...(first ? [choice("token", 0, "class token")] : []),
+    ]),
+    said,
+    make("ul", { class: "vv-bars", "aria-label": "what the model answers" },
+      data.predictions.map(([name, p]) => make("li", {}, [
+        make("em", { text: name, title: name }),
+        make("b", { style: `width: ${(100 * p).toFixed(1)}%` }),
+        make("span", { text: `${Math.round(100 * p)} %` }),
+      ]))),
+  ]);
+
+  const thumbs = [];
+  const grid = make("div", {
+    class: "vv-overview", role: "group", "aria-label": "all layers and heads",
+    style: `grid-template-columns: 3.6em repeat(${heads}, minmax(22px, 64px))`,
+  }, [make("span"), ...numbers(heads).map((h) => make("span", { text: `head ${h + 1}` }))]);
+  for (const layer of numbers(layers)) {
+    grid.append(make("span", { text: `layer ${layer + 1}` }));
+    for (const head of numbers(heads)) {
+      const canvas = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+      const button = make("button", {
+        type: "button", "aria-label": `layer ${layer + 1}, head ${head + 1}`,
+        onclick: () => set({ layer, head, method: "attention" }),
+      }, [canvas]);
+      thumbs.push({ layer, head, canvas, button });
+      grid.append(button);
+    }
+  }
+
+  function draw() {
+    const map = attention.map(state);
+    paint(heat, map, 165);
+    const patch = state.token - first;
+    picked.style.display = patch < 0 ? "none" : "block";
+    picked.style.left = `${(100 * (patch % columns)) / columns}%`;
+    picked.style.top = `${(100 * Math.floor(patch / columns)) / rows}%`;
+    picked.style.width = `${100 / columns}%`;
+    picked.style.height = `${100 / rows}%`;
+    for (const { layer, head, canvas, button } of thumbs) {
+      paint(canvas, attention.map({ ...state, layer, head, method: "attention" }), 255);
+      const shown = state.method === "attention" && layer === state.layer && head === state.head;
+      button.setAttribute("aria-pressed", String(shown));
+    }
+    for (const [key, values] of Object.entries(buttons)) {
+      if (values instanceof Map) {
+        values.forEach((b, value) => b.setAttribute("aria-pressed", String(state[key] === value)));
+      } else {
+        values.value = String(state[key]);
+        values.disabled = state.method !== "attention";
+      }
+    }
+    const top = [...map.keys()].sort((a, b) => map[b] - map[a] || a - b).slice(0, 3);
+    const where = state.method === "attention"
+      ? `Layer ${state.layer + 1}, ${state.head < 0 ? "mean of heads" : `head ${state.head + 1}`}`
+      : state.method[0].toUpperCase() + state.method.slice(1);
+    const amount = (value) => (state.method === "relevance" ? value.toPrecision(2) : percent(value));
+    const verb = state.by === "looks" ? "looks most at" : "is looked at most by";
+    const list = top.map((p) => `${place(p + first)} (${amount(map[p])})`).join("; ");
+    said.textContent = `${where}: ${place(state.token)} ${verb} ${list}.`;
+  }
+
+  function set(changes) {
+    Object.assign(state, changes);
+    draw();
+  }
+
+  function pick(clientX, clientY) {
+    const box = picture.getBoundingClientRect();
+    const clip = (value, count) => Math.min(Math.max(Math.floor(value * count), 0), count - 1);
+    const column = clip((clientX - box.left) / box.width, columns);
+    const row = clip((clientY - box.top) / box.height, rows);
+    set({ token: row * columns + column + first });
+  }
+  let down = false;
+  picture.addEventListener("pointerdown", (event) => {
+    down = true;
+    pick(event.clientX, event.clientY);
+  });
+  picture.addEventListener("pointermove", (event) => {
+    if (down || event.pointerType === "mouse") pick(event.clientX, event.clientY);
+  });
+  for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
+    picture.addEventListener(name, () => { down = false; });
+  }
+  picture.addEventListener("keydown", (event) => {
+    const patch = state.token - first;
+    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    const key = event.key.toLowerCase();
+    if (event.key in steps) {
+      const [down_, right] = steps[event.key];
+      const row = Math.min(Math.max(Math.floor(Math.max(patch, 0) / columns) + down_, 0), rows - 1);
+      const column = Math.min(Math.max((Math.max(patch, 0) % columns) + right, 0), columns - 1);
+      set({ token: patch < 0 ? first : row * columns + column + first });
+    } else if (event.key === "Home") set({ token: 0 });
+    else if (key === "l") set({ layer: (state.layer + 1) % layers });
+    else if (key === "h") set({ head: state.head + 1 < heads ? state.head + 1 : -1 });
+    else return;
+    event.preventDefault();
+  });
+
+  const style = make("style", { text: STYLE });
+  const root = make("div", { class: "vv" }, [
+    style, make("div", { class: "vv-main" }, [picture, side]), grid,
+  ]);
+  element.replaceChildren(root);
+  draw();
+  return { attention, state, set };
+}
