@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, record_attention
-from vitbook.viewer import quantised, show_attention
+from vitbook.viewer import quantised, show_attention, show_patches, show_positions
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'"
 
@@ -212,4 +212,42 @@ def test_an_interaction_answers_within_16_ms(browser, tmp_path):
     )
     print("milliseconds:", [round(t, 1) for t in times])
     assert sorted(times)[4] < 16
+    page.context.close()
+
+
+def test_the_patch_slider_counts(browser, tmp_path):
+    page, faults = opened(browser, tmp_path, show_patches(data.photograph("coffee", 96)))
+    page.wait_for_selector(".vv-said")
+    assert "8 × 8 pixels: 12 × 12 = 144 tokens" in said(page) and "20,736 looks" in said(page)
+    page.get_by_label("patch size").focus()
+    page.keyboard.press("ArrowRight")
+    assert "12 × 12 pixels: 8 × 8 = 64 tokens" in said(page) and "4,096 looks" in said(page)
+    page.keyboard.press("Home")
+    assert "2 × 2 pixels: 48 × 48 = 2,304 tokens" in said(page) and not faults
+    page.context.close()
+    with pytest.raises(ValueError, match=r"patch size out of \[2, 3, 4, 6, .*and 5"):
+        show_patches(data.photograph("coffee", 96), start=5)
+
+
+@pytest.mark.parametrize("touch", [False, True])
+def test_the_position_map_shows_cosines(browser, tmp_path, touch):
+    table = load_pretrained("digits-canvas").embeddings.position[0, 1:]
+    view = show_positions(table, (8, 8))
+    page, faults = opened(browser, tmp_path, view, has_touch=touch)
+    page.wait_for_selector(".vv-said")
+    x, y = at(page, 2, 6)
+    page.touchscreen.tap(x, y) if touch else page.mouse.move(x, y)
+    picked = 2 * 8 + 6
+    similar = torch.cosine_similarity(table[picked][None], table, dim=-1)
+    similar[picked] = -2
+    near = similar.argmax().item()
+    assert f"row 3, column 7 resembles row {near // 8 + 1}, column {near % 8 + 1} most" in said(
+        page
+    )
+    assert float(re.search(r"cosine (-?[\d.]+)", said(page))[1]) == pytest.approx(
+        similar[near].item(), abs=0.01
+    )
+    page.locator(".vv-picture").focus()
+    page.keyboard.press("ArrowDown")
+    assert said(page).startswith("row 4, column 7 resembles") and not faults
     page.context.close()

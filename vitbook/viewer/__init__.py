@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vitbook.data import normalize
-from vitbook.explain import record_attention, relevance_of, rollout
+from vitbook.explain import position_similarity, record_attention, relevance_of, rollout
 from vitbook.explain.gradients import recorded_with_gradients
 
 
@@ -96,17 +96,80 @@ def render(weights, image, grid, class_token, tables, predictions):
         "weights": quantised(weights),
         "tables": {name: quantised(table.clamp(min=0)) for name, table in tables.items()},
     }
-    text = json.dumps(data).replace("<", "\\u003c")  # a label cannot end the script
-    mark = "vv-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-    module = (files("vitbook") / "viewer/viewer.mjs").read_text("utf-8")
     figure = still(weights, image, grid, class_token, predictions[0])
+    return widget("mount", data, figure)
+
+
+def widget(function, data, figure):
+    """HTML that holds a figure, data, and the module that replaces the figure.
+
+    Args:
+        function: which of the module's functions draws.
+        data: what it is given; written as JSON.
+        figure: HTML to be seen where scripts are off.
+    """
+    text = json.dumps(data).replace("<", "\\u003c")  # a label cannot end the script
+    mark = "vv-" + hashlib.sha256((function + text).encode()).hexdigest()[:12]
+    module = (files("vitbook") / "viewer/viewer.mjs").read_text("utf-8")
     return (
         f'<div class="vitbook-viewer" id="{mark}">{figure}</div>\n'
         f'<script type="application/json" id="{mark}-data">{text}</script>\n'
         f'<script type="module">\n{module}\n'
-        f'mount(document.getElementById("{mark}"), '
+        f'{function}(document.getElementById("{mark}"), '
         f'JSON.parse(document.getElementById("{mark}-data").textContent));\n</script>'
     )
+
+
+def show_patches(image, start=8):
+    """A slider for the patch size on a picture, with the tokens and the looks they cost.
+
+    Args:
+        image: (channel, side, side), uint8.
+        start: the patch size shown first; must divide the side.
+    """
+    side = image.shape[-1]
+    sizes = [size for size in range(2, side // 2 + 1) if side % size == 0]
+    if image.shape[-2] != side or start not in sizes:
+        raise ValueError(
+            f"expected a square picture and a patch size out of {sizes}, got "
+            f"{tuple(image.shape)} and {start}"
+        )
+    lines = "".join(
+        f'<path d="M{i} 0V{side}M0 {i}H{side}" stroke="#fff" stroke-width="0.5"/>'
+        for i in range(start, side, start)
+    )
+    label = f"The picture cut into patches of {start} by {start} pixels."
+    figure = (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {side} {side}" width="320">'
+        f'<image href="{png(image)}" width="{side}" height="{side}"/>{lines}</svg>'
+    )
+    data = {"image": png(image), "side": side, "sizes": sizes, "start": start}
+    return View(widget("mountPatches", data, figure))
+
+
+def show_positions(table, grid):
+    """Point at a position, see which others it resembles (cosine of the embeddings).
+
+    Args:
+        table: (patch, dim), without the class token's row.
+        grid: (rows, columns) of patches.
+    """
+    similar = position_similarity(table.detach().double(), grid)
+    rows, columns = grid
+    middle = similar[rows // 2, columns // 2]
+    cells = "".join(
+        f'<rect x="{j}" y="{i}" width="1" height="1" fill-opacity="{(value + 1) / 2:.2f}"/>'
+        for i, line in enumerate(middle.tolist())
+        for j, value in enumerate(line)
+    )
+    label = f"How much each position resembles row {rows // 2 + 1}, column {columns // 2 + 1}."
+    figure = (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {columns} {rows}" width="240" '
+        f'fill="currentColor">{cells}</svg>'
+    )
+    steps = ((similar + 1) * 127.5).round().clamp(0, 255)
+    data = {"rows": rows, "columns": columns, "similar": encoded(steps.numpy().astype("u1"))}
+    return View(widget("mountPositions", data, figure))
 
 
 def quantised(table):

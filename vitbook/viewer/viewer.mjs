@@ -1,7 +1,8 @@
 // The attention viewer: pick a patch, see where it looks. No kernel, no network, no framework.
 //
-// mount(element, data) draws into an element. data comes from vitbook/viewer/__init__.py:
-// weights are bytes, row by row, each row divided by its own maximum (data.scales).
+// mount(element, data) draws the viewer into an element; mountPatches and mountPositions are
+// the small ones of chapters 1 and 2. data comes from vitbook/viewer/__init__.py: weights are
+// bytes, row by row, each row divided by its own maximum (scales).
 
 const STYLE = `
 .vv { color: inherit; font: 14px/1.4 system-ui, sans-serif; max-width: 760px; }
@@ -32,6 +33,7 @@ const STYLE = `
 .vv-said { margin: 8px 0 0; min-height: 4.2em; }
 .vv-bars { margin: 8px 0 0; padding: 0; list-style: none; }
 .vv-bars li { display: grid; grid-template-columns: 7em 1fr 3.8em; gap: 8px; align-items: center; }
+.vv-wide li { grid-template-columns: 4em 1fr 6.5em; }
 .vv-bars b { display: block; height: 8px; background: #0072b2; border-radius: 4px; }
 .vv-bars em { font-style: normal; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 `;
@@ -248,20 +250,17 @@ export function mount(element, data) {
     draw();
   }
 
-  function pick(clientX, clientY) {
-    const box = picture.getBoundingClientRect();
-    const clip = (value, count) => Math.min(Math.max(Math.floor(value * count), 0), count - 1);
-    const column = clip((clientX - box.left) / box.width, columns);
-    const row = clip((clientY - box.top) / box.height, rows);
+  function pick(event) {
+    const [row, column] = cell(event, picture.getBoundingClientRect(), rows, columns);
     set({ token: row * columns + column + first });
   }
   let down = false;
   picture.addEventListener("pointerdown", (event) => {
     down = true;
-    pick(event.clientX, event.clientY);
+    pick(event);
   });
   picture.addEventListener("pointermove", (event) => {
-    if (down || event.pointerType === "mouse") pick(event.clientX, event.clientY);
+    if (down || event.pointerType === "mouse") pick(event);
   });
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
     picture.addEventListener(name, () => { down = false; });
@@ -289,4 +288,118 @@ export function mount(element, data) {
   element.replaceChildren(root);
   draw();
   return { attention, state, set };
+}
+
+/** Where on a box a pointer is, as (row, column) of a grid. */
+function cell(event, box, rows, columns) {
+  const clip = (value, count) => Math.min(Math.max(Math.floor(value * count), 0), count - 1);
+  return [
+    clip((event.clientY - box.top) / box.height, rows),
+    clip((event.clientX - box.left) / box.width, columns),
+  ];
+}
+
+/** Chapter 1: a slider for the patch size, and what it costs. */
+export function mountPatches(element, data) {
+  const { side, sizes } = data;
+  const lines = make("canvas", { width: 2 * side, height: 2 * side, "aria-hidden": "true" });
+  const picture = make("div", { class: "vv-picture", style: "--vv-ratio: 1; cursor: default" }, [
+    make("img", { src: data.image, alt: "" }), lines,
+  ]);
+  const slider = make("input", {
+    type: "range", min: 0, max: sizes.length - 1, value: sizes.indexOf(data.start),
+    "aria-label": "patch size", oninput: () => draw(),
+  });
+  const said = make("p", { class: "vv-said", role: "status", "aria-live": "polite" });
+  const bars = ["tokens", "looks"].map((name) => ({ name, bar: make("b"), text: make("span") }));
+  const list = make("ul", { class: "vv-bars vv-wide", "aria-hidden": "true" },
+    bars.map(({ name, bar, text }) => make("li", {}, [make("em", { text: name }), bar, text])));
+
+  function draw() {
+    const size = sizes[Number(slider.value)];
+    const n = (side / size) ** 2;
+    const context = lines.getContext("2d");
+    context.clearRect(0, 0, 2 * side, 2 * side);
+    context.fillStyle = "rgba(255, 255, 255, 0.8)";
+    for (let at = size; at < side; at += size) {
+      context.fillRect(2 * at - 0.5, 0, 1, 2 * side);
+      context.fillRect(0, 2 * at - 0.5, 2 * side, 1);
+    }
+    slider.setAttribute("aria-valuetext", `${size} by ${size} pixels`);
+    const most = (side / sizes[0]) ** 2;
+    const shares = [n / most, (n / most) ** 2];
+    const texts = [n.toLocaleString("en"), (n * n).toLocaleString("en")];
+    bars.forEach(({ bar, text }, i) => {
+      bar.style.width = `${Math.max(100 * shares[i], 0.5)}%`;
+      text.textContent = texts[i];
+    });
+    said.textContent = `Patches of ${size} × ${size} pixels: ${side / size} × ${side / size} = `
+      + `${texts[0]} tokens. Every token looks at every token: ${texts[1]} looks in each head.`;
+  }
+
+  const style = make("style", { text: STYLE });
+  element.replaceChildren(make("div", { class: "vv" }, [style,
+    make("div", { class: "vv-main" }, [picture, make("div", { class: "vv-side" }, [
+      make("label", { class: "vv-row" }, [make("span", { text: "patch size" }), slider]),
+      said, list,
+    ])])]));
+  draw();
+}
+
+/** Chapter 2: point at a position, see which positions resemble it. */
+export function mountPositions(element, data) {
+  const { rows, columns } = data;
+  const similar = bytes(data.similar);
+  const n = rows * columns;
+  let picked = Math.floor(rows / 2) * columns + Math.floor(columns / 2);
+  const value = (i, j) => similar[i * n + j] / 127.5 - 1;
+  const map = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+  const mark = make("div", { class: "vv-picked" });
+  const said = make("p", { class: "vv-said", role: "status", "aria-live": "polite" });
+  const board = make("div", {
+    class: "vv-picture", tabindex: "0", role: "application",
+    "aria-label": "The grid of positions. Arrow keys move from one to the next.",
+    style: `--vv-ratio: ${columns} / ${rows}`,
+  }, [map, mark]);
+  const place = (p) => `row ${Math.floor(p / columns) + 1}, column ${(p % columns) + 1}`;
+
+  function draw() {
+    const row = Float32Array.from({ length: n }, (_, j) => value(picked, j));
+    const low = Math.min(...row);
+    const context = map.getContext("2d");
+    const pixels = context.createImageData(columns, rows);
+    row.forEach((v, j) => pixels.data.set([...colour((v - low) / (1 - low)), 255], 4 * j));
+    context.putImageData(pixels, 0, 0);
+    mark.style.left = `${(100 * (picked % columns)) / columns}%`;
+    mark.style.top = `${(100 * Math.floor(picked / columns)) / rows}%`;
+    mark.style.width = `${100 / columns}%`;
+    mark.style.height = `${100 / rows}%`;
+    const others = [...row.keys()].filter((j) => j !== picked).sort((a, b) => row[b] - row[a] || a - b);
+    const [near, far] = [others[0], others[others.length - 1]];
+    said.textContent = `${place(picked)} resembles ${place(near)} most (cosine `
+      + `${row[near].toFixed(2)}) and ${place(far)} least (${row[far].toFixed(2)}).`;
+  }
+
+  function point(event) {
+    const [row, column] = cell(event, board.getBoundingClientRect(), rows, columns);
+    picked = row * columns + column;
+    draw();
+  }
+  board.addEventListener("pointerdown", point);
+  board.addEventListener("pointermove", point);
+  board.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    if (!(event.key in steps)) return;
+    const [down, right] = steps[event.key];
+    const row = Math.min(Math.max(Math.floor(picked / columns) + down, 0), rows - 1);
+    const column = Math.min(Math.max((picked % columns) + right, 0), columns - 1);
+    picked = row * columns + column;
+    draw();
+    event.preventDefault();
+  });
+
+  const style = make("style", { text: STYLE });
+  element.replaceChildren(make("div", { class: "vv" }, [style,
+    make("div", { class: "vv-main" }, [board, make("div", { class: "vv-side" }, [said])])]));
+  draw();
 }
