@@ -208,3 +208,22 @@ def test_published_faults_are_absent():
     with record_attention(model) as maps:
         model(images)
     assert maps.weights.shape[0] == 3 and math.isclose(maps.weights[0, 0, 0, 0].sum().item(), 1)
+
+
+@POOLS
+def test_every_map_is_what_each_method_says(pool):
+    model, images = tiny(pool), torch.randn(5, 3, 32, 32).double()
+    targets = torch.tensor([0, 1, 2, 3, 4])
+    maps = explain.every_map(model, images, targets, batch_size=2)
+    assert all(m.shape == (5, 64) and (m >= 0).all() for m in maps.values())
+    assert_close(maps["relevance"], explain.relevance(model, images, targets))
+    assert_close(maps["gradient attention"], explain.gradient_attention(model, images, targets))
+    assert_close(maps["input gradient"], explain.input_gradient(model, images, targets))
+    with record_attention(model) as recorded, torch.no_grad():
+        model(images)
+    table = explain.rollout(recorded.weights)
+    expected = table[:, 0, 1:] if pool == "cls" else table.mean(dim=1)
+    assert_close(maps["rollout"], expected)
+    last = explain.class_token_map if pool == "cls" else explain.mean_query_map
+    looks = last(recorded.weights).mean(dim=1)
+    assert_close(maps["last layer"].argmax(1), looks.argmax(1))

@@ -65,6 +65,7 @@ def test_imports_point_one_way():
         "explain/flow": set(),
         "explain/gradients": {"explain"},
         "explain/learned": set(),
+        "explain/methods": {"explain"},
         "explain/__init__": {"explain"},
         "faithfulness": {"patches"},
         "viewer/__init__": {"data", "explain"},

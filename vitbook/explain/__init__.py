@@ -22,6 +22,7 @@ from vitbook.explain.maps import (
     patch_distances,
     token_norms,
 )
+from vitbook.explain.methods import every_map
 from vitbook.explain.recorder import Recording, record_attention
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "attention_flow",
     "class_token_map",
     "discard_weakest",
+    "every_map",
     "gradient_attention",
     "input_gradient",
     "mass_threshold",

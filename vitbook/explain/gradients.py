@@ -42,10 +42,14 @@ def gradient_attention(model, images, targets=None):
     Returns:
         (batch, patch): not negative; all zero where no head speaks for the target.
     """
-    weights, gradients = recorded_with_gradients(model, images, targets)
-    weights, gradients = weights[-1], gradients[-1]
-    influence = gradients.mean(dim=(-2, -1), keepdim=True)
-    return readout((influence * weights).mean(dim=1), model).clamp(min=0)
+    recorded = recorded_with_gradients(model, images, targets)
+    return readout(gradient_attention_of(*recorded), model).clamp(min=0)
+
+
+def gradient_attention_of(weights, gradients):
+    """:func:`gradient_attention` on recorded tensors, with its sign: (batch, query, key)."""
+    influence = gradients[-1].mean(dim=(-2, -1), keepdim=True)
+    return (influence * weights[-1]).mean(dim=1)
 
 
 def relevance(model, images, targets=None):
