@@ -63,16 +63,17 @@ def reached(name):
 
 
 def comparison(names):
-    """One row per recipe: what was published, and what was reached here."""
-    head = ["recipe", "parameters", "MFLOPs", "epochs", "published", "here, last epoch",
-            "minutes", "device"]  # fmt: skip
+    """One row per recipe: what was published, if anything was, and what was reached here."""
+    known = any(read_recipe(name).about for name in names)
+    head = ["recipe", "parameters", "MFLOPs", "epochs", *(["published"] * known),
+            "here, last epoch", "minutes", "device"]  # fmt: skip
     rows = []
     for name in names:
         recipe = read_recipe(name)
         count, operations = size(recipe)
-        said = recipe.about.get("published", "–")
+        said = [recipe.about.get("published", "–")] * known
         numbers = [f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}", str(recipe.train.epochs)]
-        rows.append([f"`{name}`", *numbers, said, *reached(name)])
+        rows.append([f"`{name}`", *numbers, *said, *reached(name)])
     return table(head, rows)
 
 
