@@ -393,6 +393,21 @@ def test_held_out_images_are_looked_at_when_due(few):
     assert best(history) in (1, 2)
 
 
+def test_dropping_and_strong_changes_end_when_the_recipe_says(few):
+    config = replace(EVERYTHING, epochs=5, batch_size=50, dropping=0.4, clean=0.3)
+    engine, seen = Engine(fresh(), few, config), []
+    batch = engine.batch
+
+    def watched(index, strong):
+        seen.append((engine.dropping.keep, strong))
+        return batch(index, strong)
+
+    engine.batch = watched
+    engine.run(progress=False)
+    assert [keep for keep, _ in seen] == [0.5] * 4 + [1.0] * 6
+    assert [strong for _, strong in seen] == [True] * 7 + [False] * 3
+
+
 def test_switches():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert not switched_on("auto", cpu) and switched_on("auto", cuda)

@@ -55,7 +55,7 @@ def test_recipes_by_path_and_with_changes(tmp_path):
     [
         ("train.epoch=3", "unknown key 'epoch' in train in .*did you mean 'epochs'?"),
         ("model.dims=3", "unknown key 'dims' in model in .*did you mean 'dim'?"),
-        ("modell=digits", "unknown key 'modell' in .*did you mean 'model'?"),
+        ("models=digits", "unknown key 'models' in .*did you mean 'model'?"),
         ("train.xyzzy=3", "unknown key 'xyzzy' in train .*known: epochs, batch_size"),
         ("train.epochs=many", "epochs .* must be of kind int, got 'many'"),
         ("train.epochs=2.5", "epochs .* must be of kind int, got 2.5"),

@@ -251,3 +251,10 @@ def test_the_position_map_shows_cosines(browser, tmp_path, touch):
     page.keyboard.press("ArrowDown")
     assert said(page).startswith("row 4, column 7 resembles") and not faults
     page.context.close()
+
+
+def test_a_model_in_training_mode_is_shown_without_dropout_and_left_in_it():
+    model = VisionTransformer(preset("tinyvit"))
+    image = data.photograph("chelsea", 32)
+    one, two = (show_attention(model, image).text for _ in range(2))
+    assert one == two and model.training
