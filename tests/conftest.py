@@ -11,3 +11,20 @@ sys.path.insert(0, str(ROOT / "scripts"))
 @pytest.fixture(autouse=True)
 def same_dice():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """An installed Chromium or Chrome, headless."""
+    import chromium
+
+    path = chromium.find()
+    if path is None:
+        pytest.skip("no Chromium or Chrome is installed")
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=options)
+        yield launched
+        launched.close()

@@ -6,7 +6,6 @@ import re
 import threading
 from urllib.parse import unquote, urlsplit
 
-import chromium
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
@@ -116,20 +115,6 @@ def address():
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = chromium.find()
-    if path is None:
-        pytest.skip("no Chromium or Chrome is installed")
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=options)
-        yield browser
-        browser.close()
 
 
 def visit(browser, address, page, theme, width):

@@ -4,7 +4,6 @@ import base64
 import json
 import re
 
-import chromium
 import numpy as np
 import pytest
 import torch
@@ -83,20 +82,6 @@ def test_refusals():
         show_attention(model, canvas(), ["a", "b", "c"])
     with pytest.raises(ValueError, match=r"expected images of shape \(batch, 1, 32, 32\)"):
         show_attention(model, canvas()[:, :8, :8])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    path = chromium.find()
-    if path is None:
-        pytest.skip("no Chromium or Chrome is installed")
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=options)
-        yield launched
-        launched.close()
 
 
 def opened(browser, tmp_path, view, **options):
