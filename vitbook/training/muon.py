@@ -9,9 +9,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised (Jordan et al. 2024), for matrices inside a network.
 
     The same update as ``torch.optim.Muon`` with its default settings. That one
-    multiplies in bfloat16 everywhere, which CPUs without such units do about twenty
-    times more slowly; this one uses float32 there, and takes matrices of one shape
-    together.
+    multiplies in bfloat16 everywhere, which is slow on CPUs without units for it; this
+    one uses float32 there, and takes matrices of one shape together.
 
     Args:
         params: matrices, or groups of them.

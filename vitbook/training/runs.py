@@ -33,10 +33,10 @@ class Record:
     def __init__(self, folder, recipe, data):
         self.folder, self.recipe, self.data = Path(folder), recipe, data
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.lines, self.board = [], tensorboard(self.folder)
+        self.board = tensorboard(self.folder)
 
     def begin(self):
-        """Write the configuration, and drop lines of metrics after the last checkpoint."""
+        """Write the configuration."""
         import yaml
 
         recipe = self.recipe._asdict()
@@ -77,10 +77,9 @@ class Record:
 
     def weights(self, name, model):
         """Write a model's weights, with what has to be known to use them."""
-        if hasattr(model, "config"):  # a CNN beside the ViTs has none
-            header = {"data": self.recipe.data, "classes": list(self.data.classes)}
-            path = self.folder / f"{name}.safetensors"
-            write_whole(path, lambda part: save_weights(part, model, **header))
+        header = {"data": self.recipe.data, "classes": list(self.data.classes)}
+        path = self.folder / f"{name}.safetensors"
+        write_whole(path, lambda part: save_weights(part, model, **header))
 
     def finish(self, engine):
         """Write summary.json and the final weights; returns the summary."""

@@ -10,11 +10,11 @@ from vitbook.patches import patchify
 def whiten(embedding, images, scale=2.0, floor=0.01):
     """Let the first outputs of a patch projection be the patches, whitened.
 
-    The pixels of a patch are nearly equal, so raw patches vary a thousand times more
-    in brightness than in detail, and a projection drawn at random passes on little
-    else. The principal directions of the patches, each divided by its standard
-    deviation, make all of them equally loud. The other outputs stay random, and all
-    weights are trained as usual.
+    The pixels of a patch are nearly equal, so raw patches vary far more in brightness
+    than in detail, and a projection drawn at random passes on little else. The
+    principal directions of the patches, each divided by its standard deviation, make
+    all of them equally loud. The other outputs stay random, and all weights are
+    trained as usual.
 
     Args:
         embedding: a :class:`vitbook.embeddings.PatchEmbedding`; changed in place.
