@@ -69,10 +69,7 @@ def classify(arguments):
     _, header, model = open_weights(arguments.weights)
     config = model.config
     for name in arguments.images:
-        image = pictures.decode(Path(name).read_bytes(), name)
-        image = pictures.channels(
-            pictures.square(image, config.image_shape[0]), config.channels
-        )
+        image = pictures.picture(name, config.image_shape[0], config.channels)
         probabilities = predict(model, image[None])[0].softmax(dim=0)
         names = header.get("classes", range(config.classes))
         top = probabilities.topk(min(3, config.classes))

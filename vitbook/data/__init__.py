@@ -17,7 +17,7 @@ from vitbook.data.augment import (
 from vitbook.data.digits import digits_canvas, load_digits, load_digits_canvas
 from vitbook.data.downloads import TORCHVISION, data_root, from_torchvision, tiny_imagenet
 from vitbook.data.folders import from_folders
-from vitbook.data.pictures import PHOTOGRAPHS, photograph, square
+from vitbook.data.pictures import PHOTOGRAPHS, photograph, picture, square
 from vitbook.data.rand_augment import rand_augment
 from vitbook.data.sets import Dataset, Split, first, hold_out, to_device
 
@@ -34,6 +34,7 @@ __all__ = [
     "mixup",
     "normalize",
     "photograph",
+    "picture",
     "rand_augment",
     "random_crop",
     "random_erase",

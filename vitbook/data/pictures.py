@@ -1,6 +1,7 @@
 """Single pictures: reading a file, cutting it to size, scikit-image's photographs."""
 
 import io
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +71,21 @@ def channels(image, count):
         return image.expand(*image.shape[:-3], 3, *image.shape[-2:])
     weights = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
     return (image.float() * weights).sum(dim=-3, keepdim=True).round().to(torch.uint8)
+
+
+def picture(path, size, count=3):
+    """Your own picture as a model wants it: (count, size, size), uint8.
+
+    Args:
+        path: of an image file.
+        size: side of the result in pixels; of the picture, the central square.
+        count: of channels, 1 or 3.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: the file is no image.
+    """
+    return channels(square(decode(Path(path).read_bytes(), path), size), count)
 
 
 def photograph(name, size):
