@@ -39,7 +39,7 @@ def missing(seeds):
     """(row, changes, seed) of every run that is not recorded; one seed after the other."""
     done = {(run["row"], run["seed"]) for run in recorded()}
     rows = yaml.safe_load(ROWS.read_text())["rows"]
-    for seed in range(seeds):
+    for seed in seeds:
         for row, changes in rows.items():
             if (row, seed) not in done:
                 yield row, changes, seed
@@ -63,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", help="CIFAR-10, where it is not under $VITBOOK_DATA")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     base, device = yaml.safe_load(ROWS.read_text())["base"], parallel.start(arguments.device)
     given = [f"data={arguments.data}"] if arguments.data else []

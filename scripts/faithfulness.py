@@ -1,8 +1,8 @@
 """Score every map on the shipped models: python scripts/faithfulness.py [--data CIFAR-10].
 
 Writes vitbook/runs/faithfulness.json, from which the book's ranking is drawn: pointing game
-and energy on 1,000 new canvases, areas under deletion and insertion on canvases and on
-photographs of CIFAR-10's test set, and how much maps change when the model is randomised.
+and energy on 1,000 new canvases, areas under deletion and insertion on 500 of them and on
+500 photographs of CIFAR-10's test set, and how much maps change when the model is randomised.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def scored(values):
     return [round(number, 4) for number in faithfulness.interval(values)]
 
 
-def areas(model, images, targets, maps, steps):
+def areas(model, images, targets, maps, steps=8):
     """Areas under deletion and insertion, with both fills: {"deletion mean": [...], …}."""
     p = model.config.patch_size
     found = {}
@@ -61,20 +61,23 @@ def cascade(model, images, targets):
     return found
 
 
-def marked(model, images, steps, inside=None, few=100):
-    """All scores of one model on some images; targets are the model's own answers."""
+def marked(model, images, inside=None, many=500, few=100):
+    """All scores of one model on some images; targets are the model's own answers.
+
+    Areas are measured on the first ``many`` images, the randomised models on ``few``.
+    """
     normalised = data.normalize(images)
     targets = predict(model, images).argmax(dim=1)
     maps = with_rivals(every_map(model, normalised, targets), normalised, model)
     rows = {}
     for name, found in maps.items():
-        rows[name] = areas(model, normalised, targets, found, steps)
+        rows[name] = areas(model, normalised[:many], targets[:many], found[:many])
         if inside is not None:
             rows[name]["hit"] = scored(faithfulness.pointing(found, inside))
             rows[name]["share"] = scored(faithfulness.energy(found, inside))
         print(name, rows[name], flush=True)
     return {
-        "images": len(images),
+        "images": min(many, len(images)),
         "methods": rows,
         "randomised": cascade(model, normalised[:few], targets[:few]),
     }
@@ -84,16 +87,15 @@ def main():
     """Mark both models."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="cifar10", help="CIFAR-10, by name or path")
-    parser.add_argument("--photographs", type=int, default=500)
     arguments = parser.parse_args()
     torch.manual_seed(0)
     canvases, _, boxes = data.digits_canvas(data.load("digits").test, 1000, seed=3)
     inside = faithfulness.inside_boxes(boxes, (8, 8), 4)
-    record = {"digits-canvas": marked(load_pretrained("digits-canvas"), canvases, 16, inside)}
+    record = {"digits-canvas": marked(load_pretrained("digits-canvas"), canvases, inside)}
     photographs = data.load(arguments.data, 32).test.images
     order = torch.randperm(len(photographs), generator=torch.Generator().manual_seed(0))
-    chosen = photographs[order[: arguments.photographs]]
-    record["cifar10"] = marked(load_pretrained("cifar10"), chosen, 8)
+    chosen = photographs[order[:500]]
+    record["cifar10"] = marked(load_pretrained("cifar10"), chosen)
     TARGET.write_text(json.dumps(record, indent=1) + "\n")
 
 

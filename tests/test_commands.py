@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
-from vitbook.__main__ import main
+from vitbook.__main__ import check_classes, main
 from vitbook.training import load_weights, runs
 
 SHORT = ["--set", "train.epochs=2", "model.depth=1", "images=200", "--device", "cpu"]
@@ -87,6 +87,15 @@ def test_train_on_ones_own_folder(tmp_path, capsys):
         ["evaluate", str(out / "tinyvit-cifar10.safetensors"), "--data", str(tmp_path / "mine")]
     )
     assert "100.00% (8 of 8 images" in capsys.readouterr().out
+
+
+def test_evaluate_looks_at_the_names_of_classes(capsys):
+    check_classes("w", ["cat", "dog"], "pets", ["cat", "dog"])
+    assert capsys.readouterr().out == ""
+    check_classes("w", ["cat", "dog"], "pets", ["cat", "hound"])
+    assert "note: what the weights call 'dog', pets calls 'hound'" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"tells 3 classes apart \(a, b, c, …\), pets has 2"):
+        check_classes("w", ["a", "b", "c"], "pets", ["cat", "dog"])
 
 
 def test_recipes_is_a_table(capsys):

@@ -1,14 +1,12 @@
 """The attention viewer: what it is sent, and what it does in a browser."""
 
-import base64
-import json
 import os
 import re
 
-import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
+from viewing import at, drive, said, sent, unpacked
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, record_attention
 from vitbook.viewer import quantised, show_attention, show_patches, show_positions
@@ -18,18 +16,6 @@ HOSTILE = "</script><img src=x onerror=alert(1)>\"'"
 
 def canvas():
     return data.digits_canvas(data.load("digits").test, 1, seed=3)[0][0]
-
-
-def sent(text):
-    return json.loads(
-        re.search(r'<script type="application/json"[^>]*>(.*?)</script>', text)[1]
-    )
-
-
-def unpacked(table, shape):
-    rows = np.frombuffer(base64.b64decode(table["bytes"]), "u1").reshape(shape)
-    scales = np.frombuffer(base64.b64decode(table["scales"]), "<u2").reshape(shape[:-1])
-    return torch.from_numpy(rows / 255 * (scales / 65535 * table["unit"])[..., None])
 
 
 def test_quantisation_keeps_its_promise():
@@ -102,63 +88,13 @@ def opened(browser, tmp_path, view, **options):
     return page, faults
 
 
-def at(page, row, column):
-    """The middle of a patch on the screen."""
-    box = page.locator(".vv-picture").bounding_box()
-    return box["x"] + box["width"] * (column + 0.5) / 8, box["y"] + box["height"] * (
-        row + 0.5
-    ) / 8
-
-
-def said(page):
-    return page.locator(".vv-said").inner_text()
-
-
-def spoken(weights, layer, heads, query, name):
-    """What the readout has to say, computed from the tensor."""
-    looks = weights[layer, heads].mean(dim=0)[query, 1:]
-    top = looks.argsort(descending=True)[:3].tolist()
-    return [f"row {p // 8 + 1}, column {p % 8 + 1} ({100 * looks[p]:.1f} %)" for p in top]
-
-
 @pytest.mark.parametrize("touch", [False, True])
 def test_pointer_touch_and_keys_show_the_tensors_numbers(browser, tmp_path, touch):
-    model, image = load_pretrained("digits-canvas"), canvas()
-    view = show_attention(model, image)
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
     weights = unpacked(sent(view.text)["weights"], (5, 4, 65, 65))
     size = {"width": 390, "height": 844} if touch else {"width": 1280, "height": 900}
     page, faults = opened(browser, tmp_path, view, viewport=size, has_touch=touch)
-    page.wait_for_selector(".vv-said")
-    assert "Layer 5, mean of heads: the class token looks most at" in said(page)
-    x, y = at(page, 4, 3)
-    page.touchscreen.tap(x, y) if touch else page.mouse.click(x, y)
-    query = 1 + 4 * 8 + 3
-    assert "row 5, column 4 looks most at" in said(page)
-    for line in spoken(weights, 4, [0, 1, 2, 3], query, "mean"):
-        assert line in said(page)
-    page.locator(".vv-overview button").nth(4 * 1 + 2).click()  # layer 2, head 3
-    assert said(page).startswith("Layer 2, head 3: row 5, column 4")
-    for line in spoken(weights, 1, [2], query, "head 3"):
-        assert line in said(page)
-    page.locator(".vv-picture").focus()
-    page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowDown")
-    page.keyboard.press("h")
-    assert said(page).startswith("Layer 2, head 4: row 6, column 5")
-    for line in spoken(weights, 1, [3], 1 + 5 * 8 + 4, "head 4"):
-        assert line in said(page)
-    page.get_by_role("button", name="is looked at by").click()
-    column = weights[1, 3][1:, 1 + 5 * 8 + 4]
-    strongest = column.argmax().item()
-    expected = f"row {strongest // 8 + 1}, column {strongest % 8 + 1} "
-    expected += f"({100 * column[strongest]:.1f} %)"
-    assert f"is looked at most by {expected}" in said(page)
-    page.get_by_role("button", name="rollout").click()
-    assert said(page).startswith("Rollout: row 6, column 5 is looked at most by")
-    assert page.get_by_label("layer", exact=True).is_disabled()
-    page.locator(".vv-picture").focus()
-    page.keyboard.press("Home")
-    assert "the class token" in said(page)
+    drive(page, page.locator("body"), weights, touch)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert not faults
     page.context.close()

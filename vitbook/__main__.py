@@ -56,12 +56,25 @@ def evaluate(arguments):
     size = model.config.image_size if isinstance(model.config.image_size, int) else None
     source = arguments.data or header.get("data", arguments.weights)
     loaded = data.load(source, None if source in data.BUILT_IN else size)
+    check_classes(path, list(header.get("classes", loaded.classes)), source, loaded.classes)
     split = data.to_device(loaded, device).test
     guess = predict(model.to(device), split.images).argmax(dim=1)
     right = (guess == split.labels).sum().item()
     print(f"{path}: {right / len(guess):.2%} ({right} of {len(guess)} images of {source})")
     for name, share in runs.class_accuracy(guess, split.labels, loaded.classes).items():
         print(f"  {name:<16} {share:.1%}")
+
+
+def check_classes(path, known, source, found):
+    """Refuse data of other classes than the weights were trained for; point out other names."""
+    if len(known) != len(found):
+        raise ValueError(
+            f"{path} tells {len(known)} classes apart ({', '.join(known[:3])}, …), {source} "
+            f"has {len(found)} ({', '.join(found[:3])}, …); give the data it was trained for"
+        )
+    for one, other in zip(known, found, strict=True):
+        if one != other:
+            print(f"note: what the weights call {one!r}, {source} calls {other!r}")
 
 
 def classify(arguments):

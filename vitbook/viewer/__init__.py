@@ -28,6 +28,9 @@ class View:
     def __init__(self, text):
         self.text = text
 
+    def __repr__(self):
+        return "<a vitbook viewer>"  # without an address, which would differ every time
+
     def _repr_html_(self):
         return self.text
 

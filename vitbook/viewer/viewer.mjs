@@ -12,7 +12,8 @@ const STYLE = `
   cursor: crosshair; touch-action: none; border-radius: 4px; }
 .vv-picture:focus-visible { outline: 3px solid #56b4e9; outline-offset: 3px; }
 .vv-picture img, .vv-picture canvas { position: absolute; inset: 0; width: 100%; height: 100%;
-  image-rendering: pixelated; margin: 0; border-radius: 0; background: none; }
+  image-rendering: pixelated; margin: 0; padding: 0 !important; border-radius: 0;
+  background: none !important; } /* dark themes frame pictures */
 .vv-picked { position: absolute; border: 2px solid #fff; outline: 2px solid #000;
   pointer-events: none; }
 .vv-side { flex: 1 1 260px; min-width: 0; }
@@ -129,7 +130,7 @@ function paint(canvas, map, alpha) {
   context.putImageData(pixels, 0, 0);
 }
 
-const percent = (value) => `${(100 * value).toFixed(1)} %`;
+const percent = (value) => `${(100 * value).toFixed(1)}%`;
 
 /** Draw the viewer into an element; returns { attention, state, pick } for tests. */
 export function mount(element, data) {
@@ -191,7 +192,7 @@ export function mount(element, data) {
       data.predictions.map(([name, p]) => make("li", {}, [
         make("em", { text: name, title: name }),
         make("b", { style: `width: ${(100 * p).toFixed(1)}%` }),
-        make("span", { text: `${Math.round(100 * p)} %` }),
+        make("span", { text: `${Math.round(100 * p)}%` }),
       ]))),
   ]);
 
