@@ -359,3 +359,16 @@ def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):
     for name in ("mnist", "cifar100", "tiny-imagenet"):
         with pytest.raises(ConnectionError, match=r"no route.*Set VITBOOK_MIRROR .* or put it"):
             data.load(name)
+
+
+def test_ones_own_picture_is_cut_shrunk_and_coloured(tmp_path):
+
+    Image.new("L", (60, 40), 77).save(tmp_path / "grey.png")
+    found = data.picture(tmp_path / "grey.png", 32)
+    assert found.shape == (3, 32, 32) and (found == 77).all()
+    assert data.picture(tmp_path / "grey.png", 8, count=1).shape == (1, 8, 8)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match="no.png as an image"):
+        data.picture(tmp_path / "no.png", 32)
+    with pytest.raises(FileNotFoundError):
+        data.picture(tmp_path / "absent.png", 32)

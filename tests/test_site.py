@@ -7,8 +7,12 @@ import threading
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import torch
 from bs4 import BeautifulSoup
 from conftest import ROOT
+from viewing import drive, said, sent, unpacked
+
+from vitbook import data, load_pretrained, record_attention
 
 SITE = ROOT / "_build/html"
 SKIP = {"genindex.html", "search.html"}
@@ -117,9 +121,11 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def visit(browser, address, page, theme, width):
+def visit(browser, address, page, theme, width, touch=False):
     """Open a page; returns it with the complaints and outside requests that it caused."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme, has_touch=touch
+    )
     context.add_init_script(
         f"localStorage.setItem('mode','{theme}');localStorage.setItem('theme','{theme}')"
     )
@@ -178,3 +184,57 @@ def test_search_finds_chapters(browser, address):
     assert any("06_attention_maps" in hit for hit in hits)
     assert not faults
     view.context.close()
+
+
+@pytest.mark.parametrize(
+    "theme, width, touch", [("light", 1280, False), ("dark", 390, True)], ids=["desk", "phone"]
+)
+def test_the_viewer_of_chapter_6_shows_the_tensors_numbers(
+    browser, address, theme, width, touch
+):
+    page, faults = visit(
+        browser, address, "notebooks/06_attention_maps.html", theme, width, touch
+    )
+    viewer = page.locator(".vitbook-viewer").first
+    canvases = data.digits_canvas(data.load("digits").test, count=1000, seed=3)[0]
+    model = load_pretrained("digits-canvas")
+    with record_attention(model) as maps, torch.no_grad():
+        model(data.normalize(canvases[:1]))
+    shown = soup("notebooks/06_attention_maps.html").find("script", type="application/json")
+    weights = unpacked(sent(str(shown))["weights"], (5, 4, 65, 65))
+    torch.testing.assert_close(weights.float(), maps.weights[:, 0], atol=1 / 400, rtol=0)
+    drive(page, viewer, weights, touch)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert not faults
+    page.context.close()
+
+
+def test_the_photograph_of_chapter_6_has_no_class_token(browser, address):
+    page, faults = visit(browser, address, "notebooks/06_attention_maps.html", "light", 1280)
+    viewer = page.locator(".vitbook-viewer").nth(1)
+    assert viewer.get_by_role("button", name="class token").count() == 0
+    assert viewer.locator(".vv-bars em").first.inner_text() == "cat"
+    assert viewer.locator(".vv-overview canvas").count() == 6 * 4 and not faults
+    page.context.close()
+
+
+@pytest.mark.parametrize(
+    "chapter, key, before, after",
+    [
+        ("01_patches", "ArrowLeft", "144 tokens", "256 tokens"),
+        (
+            "02_embeddings",
+            "ArrowLeft",
+            "row 5, column 5 resembles",
+            "row 5, column 4 resembles",
+        ),
+    ],
+)
+def test_the_small_widgets_answer_to_keys(browser, address, chapter, key, before, after):
+    page, faults = visit(browser, address, f"notebooks/{chapter}.html", "light", 1280)
+    viewer = page.locator(".vitbook-viewer")
+    assert before in said(viewer)
+    viewer.locator("input, .vv-picture[tabindex]").focus()
+    page.keyboard.press(key)
+    assert after in said(viewer) and not faults
+    page.context.close()
