@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 from torch.testing import assert_close
-from viewing import at, drive, said, sent, unpacked
+from viewing import at, drive, listed, said, sent, unpacked
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, record_attention
 from vitbook.viewer import quantised, show_attention, show_patches, show_positions
@@ -97,6 +97,26 @@ def test_pointer_touch_and_keys_show_the_tensors_numbers(browser, tmp_path, touc
     drive(page, page.locator("body"), weights, touch)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert not faults
+    page.context.close()
+
+
+def test_without_a_class_token_the_mean_of_all_patches_comes_first(browser, tmp_path):
+    view = show_attention(load_pretrained("cifar10"), data.photograph("chelsea", 32))
+    weights = unpacked(sent(view.text)["weights"], (6, 4, 64, 64))
+    page, faults = opened(browser, tmp_path, view)
+    page.wait_for_selector(".vv-said")
+    assert "Layer 6, mean of heads: the mean of all patches looks most at" in said(page)
+    for line in listed(weights[5].mean(dim=(0, 1))):
+        assert line in said(page)
+    page.get_by_role("button", name="is looked at by").click()
+    assert "row 1, column 1 is looked at most by" in said(page)
+    page.get_by_role("button", name="all patches").click()
+    assert "the mean of all patches looks most at" in said(page)
+    page.locator(".vv-picture").focus()
+    page.keyboard.press("ArrowDown")
+    assert "row 1, column 1 looks most at" in said(page)
+    page.keyboard.press("Home")
+    assert "the mean of all patches looks" in said(page) and not faults
     page.context.close()
 
 

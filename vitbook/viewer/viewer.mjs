@@ -63,6 +63,9 @@ function unpack({ bytes: packed, scales, unit }) {
   return { bytes: bytes(packed), scales: Float32Array.from(steps, (s) => (s / 65535) * unit) };
 }
 
+// In place of a token's number: the mean of all, for models without a class token.
+const ALL = -1;
+
 /** The weights: at(layer, head, query, key), and whole maps. head -1 is the mean of heads. */
 export class Attention {
   constructor(data) {
@@ -97,14 +100,21 @@ export class Attention {
       : this.joined(state.method, query, key);
   }
 
+  /** How much all tokens look at one, on average: what counts where their mean answers. */
+  mean(state, key) {
+    let sum = 0;
+    for (let query = 0; query < this.tokens; query++) sum += this.value(state, query, key);
+    return sum / this.tokens;
+  }
+
   /** The map of the picked token over all patches: its row, or, looked at, its column. */
   map(state) {
     const found = new Float32Array(this.rows * this.columns);
     for (let patch = 0; patch < found.length; patch++) {
       const other = patch + this.first;
-      found[patch] = state.by === "looks"
-        ? this.value(state, state.token, other)
-        : this.value(state, other, state.token);
+      if (state.token === ALL) found[patch] = this.mean(state, other);
+      else if (state.by === "looks") found[patch] = this.value(state, state.token, other);
+      else found[patch] = this.value(state, other, state.token);
     }
     return found;
   }
@@ -137,9 +147,10 @@ export function mount(element, data) {
   const attention = new Attention(data);
   const { rows, columns, layers, heads, first } = attention;
   const state = {
-    token: 0, layer: layers - 1, head: -1, by: "looks", method: "attention",
+    token: first ? 0 : ALL, layer: layers - 1, head: -1, by: "looks", method: "attention",
   };
   const place = (token) => {
+    if (token === ALL) return "the mean of all patches";
     if (token < first) return "the class token";
     const patch = token - first;
     return `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
@@ -151,7 +162,7 @@ export function mount(element, data) {
   const picture = make("div", {
     class: "vv-picture", tabindex: "0", role: "application",
     "aria-label": "The picture. Arrow keys move from patch to patch, Home goes to the class "
-      + "token or the first patch, L and H change layer and head.",
+      + "token or to all patches, L and H change layer and head.",
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [make("img", { src: data.image, alt: "" }), heat, picked]);
 
@@ -185,7 +196,7 @@ export function mount(element, data) {
       methods.map((name) => choice("method", name, name))),
     make("div", { class: "vv-row" }, [
       layerMenu, headMenu,
-      ...(first ? [choice("token", 0, "class token")] : []),
+      first ? choice("token", 0, "class token") : choice("token", ALL, "all patches"),
     ]),
     said,
     make("ul", { class: "vv-bars", "aria-label": "what the model answers" },
@@ -248,6 +259,8 @@ export function mount(element, data) {
 
   function set(changes) {
     Object.assign(state, changes);
+    if (changes.token === ALL) state.by = "looks"; // all together are looked at by each alike
+    else if (state.token === ALL && state.by === "looked") state.token = 0;
     draw();
   }
 
@@ -275,7 +288,7 @@ export function mount(element, data) {
       const row = Math.min(Math.max(Math.floor(Math.max(patch, 0) / columns) + down_, 0), rows - 1);
       const column = Math.min(Math.max((Math.max(patch, 0) % columns) + right, 0), columns - 1);
       set({ token: patch < 0 ? first : row * columns + column + first });
-    } else if (event.key === "Home") set({ token: 0 });
+    } else if (event.key === "Home") set({ token: first ? 0 : ALL });
     else if (key === "l") set({ layer: (state.layer + 1) % layers });
     else if (key === "h") set({ head: state.head + 1 < heads ? state.head + 1 : -1 });
     else return;
