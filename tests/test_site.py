@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import json
 import re
 import threading
 from urllib.parse import unquote, urlsplit
@@ -10,7 +11,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import ROOT
-from viewing import drive, said, sent, unpacked
+from viewing import drive, said, unpacked
 
 from vitbook import data, load_pretrained, record_attention
 
@@ -200,8 +201,9 @@ def test_the_viewer_of_chapter_6_shows_the_tensors_numbers(
     model = load_pretrained("digits-canvas")
     with record_attention(model) as maps, torch.no_grad():
         model(data.normalize(canvases[:1]))
-    shown = soup("notebooks/06_attention_maps.html").find("script", type="application/json")
-    weights = unpacked(sent(str(shown))["weights"], (5, 4, 65, 65))
+    here = soup("notebooks/06_attention_maps.html")
+    shown = here.find("script", id=re.compile("^vv-.*-data$"))
+    weights = unpacked(json.loads(shown.string)["weights"], (5, 4, 65, 65))
     torch.testing.assert_close(weights.float(), maps.weights[:, 0], atol=1 / 400, rtol=0)
     drive(page, viewer, weights, touch)
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -39,7 +39,7 @@ def pointing(maps, inside):
 
 
 def energy(maps, inside):
-    """The share of the map that lies in the box: (image,); of an empty map, chance."""
+    """The share of the map in the box (Wang et al. 2020): (image,); of an empty map, chance."""
     flat = maps.sum(dim=1, keepdim=True) == 0
     maps = torch.where(flat, torch.ones_like(maps), maps)
     return (maps * inside).sum(dim=1) / maps.sum(dim=1)
@@ -97,7 +97,7 @@ def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16)
         model: from images to logits, in evaluation mode.
         images: (image, channel, height, width), normalised.
         targets: (image,), classes.
-        maps: (image, patch).
+        maps: (image, patch); equally bright patches go in reading order.
         patch_size: side of a patch in pixels.
         mode: "deletion" or "insertion".
         fill: "mean" for the image's mean colour, "blur" for a blurred image.
