@@ -163,6 +163,7 @@ def test_pages_work_in_a_browser(browser, address, page, theme, width):
     "page",
     [
         "notebooks/03_attention.html",
+        "notebooks/06_attention_maps.html",
         "book/how_to_use.html",
         "book/intro.html",
         "book/results.html",

@@ -131,12 +131,13 @@ function make(tag, attributes = {}, children = []) {
   return element;
 }
 
-/** Draw a map into a canvas of one pixel per patch. */
-function paint(canvas, map, alpha) {
+/** Draw a map into a canvas of one pixel per patch; the weaker, the more shows through. */
+function paint(canvas, map, least, most) {
   const top = Math.max(...map) || 1;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
-  map.forEach((value, i) => pixels.data.set([...colour(value / top), alpha], 4 * i));
+  map.forEach((value, i) => pixels.data.set(
+    [...colour(value / top), least + (most - least) * (value / top)], 4 * i));
   context.putImageData(pixels, 0, 0);
 }
 
@@ -227,7 +228,7 @@ export function mount(element, data) {
 
   function draw() {
     const map = attention.map(state);
-    paint(heat, map, 165);
+    paint(heat, map, 90, 220);
     const patch = state.token - first;
     picked.style.display = patch < 0 ? "none" : "block";
     picked.style.left = `${(100 * (patch % columns)) / columns}%`;
@@ -235,7 +236,7 @@ export function mount(element, data) {
     picked.style.width = `${100 / columns}%`;
     picked.style.height = `${100 / rows}%`;
     for (const { layer, head, canvas, button } of thumbs) {
-      paint(canvas, attention.map({ ...state, layer, head, method: "attention" }), 255);
+      paint(canvas, attention.map({ ...state, layer, head, method: "attention" }), 255, 255);
       const shown = state.method === "attention" && layer === state.layer && head === state.head;
       button.setAttribute("aria-pressed", String(shown));
     }
