@@ -33,7 +33,7 @@ class Record:
     def __init__(self, folder, recipe, data):
         self.folder, self.recipe, self.data = Path(folder), recipe, data
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.board = tensorboard(self.folder)
+        self.board, self.commit = tensorboard(self.folder), commit()
 
     def begin(self):
         """Write the configuration."""
@@ -106,7 +106,7 @@ class Record:
                 "torch": torch.__version__,
                 "python": platform.python_version(),
             },
-            "commit": commit(),
+            "commit": self.commit,
         }
         text = json.dumps(summary, indent=2) + "\n"
         write_whole(self.folder / "summary.json", lambda path: path.write_text(text))
