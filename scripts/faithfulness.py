@@ -77,7 +77,7 @@ def marked(model, images, inside=None, many=500, few=100):
             rows[name]["share"] = scored(faithfulness.energy(found, inside))
         print(name, rows[name], flush=True)
     return {
-        "images": min(many, len(images)),
+        "images": {"scores": len(images), "areas": min(many, len(images)), "randomised": few},
         "methods": rows,
         "randomised": cascade(model, normalised[:few], targets[:few]),
     }

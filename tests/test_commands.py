@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -113,11 +114,18 @@ def test_recipes_is_a_table(capsys):
         (["train", "--data", "nowhere"], "'nowhere' is neither a known data set"),
         (["evaluate", "cifar"], "no weights are called 'cifar'"),
         (["predict", "missing.png", "--weights", "digits"], "missing.png"),
+        (["evaluate", "digits", "--device", "nope"], "no device 'nope' here"),
+        (["train", "bad.yaml"], "bad.yaml is not YAML: "),
     ],
 )
-def test_mistakes_end_in_one_line(command, message):
+def test_mistakes_end_in_one_line(command, message, tmp_path):
+    (tmp_path / "bad.yaml").write_text("data: [digits\ntrain: {")
     run = subprocess.run(
-        [sys.executable, "-m", "vitbook", *command], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "vitbook", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
     )
     assert run.returncode == 1 and message in run.stderr
     assert run.stderr.startswith("error: ") and "Traceback" not in run.stderr

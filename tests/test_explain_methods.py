@@ -177,25 +177,11 @@ def test_gradients_belong_to_their_layers_by_differences():
         assert_close(moved, gradients[layer, 0, 1, 0, place], rtol=1e-3, atol=1e-7)
 
 
-def test_gradient_attention_by_hand():
-    model, images = tiny(), torch.randn(2, 3, 32, 32).double()
-    weights, gradients = explain.gradients.recorded_with_gradients(model, images, 3)
-    expected = torch.zeros(2, 64).double()
-    for head in range(4):
-        for k in range(2):
-            influence = gradients[-1, k, head].mean()
-            expected[k] += influence * weights[-1, k, head, 0, 1:] / 4
-    assert_close(explain.gradient_attention(model, images, 3), expected.clamp(min=0))
-
-
-def test_token_norms():
+def test_token_norms_of_a_model():
     model, images = tiny(), torch.randn(2, 3, 32, 32).double()
     norms = explain.token_norms(model, images)
     assert norms.shape == (3, 2, 65)
-    tokens = model.embeddings(images)
-    for layer, block in enumerate(model.blocks):
-        tokens = block(tokens)
-        assert_close(norms[layer], tokens.norm(dim=-1))
+    assert_close(norms[-1], model.blocks(model.embeddings(images)).norm(dim=-1))
     assert not any(block._forward_hooks for block in model.blocks)
 
 
@@ -227,3 +213,81 @@ def test_every_map_is_what_each_method_says(pool):
     last = explain.class_token_map if pool == "cls" else explain.mean_query_map
     looks = last(recorded.weights).mean(dim=1)
     assert_close(maps["last layer"].argmax(1), looks.argmax(1))
+
+
+def test_mean_query_map_by_hand():
+    weights = torch.tensor([[0.2, 0.8], [0.6, 0.4]])[None, None, None]
+    assert_close(explain.mean_query_map(weights)[0, 0], torch.tensor([0.4, 0.6]))
+
+
+def test_gradient_attention_on_three_tokens_by_hand():
+    """Two heads; the gradient at the class token's own column must not weigh a head."""
+    head = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.4, 0.4, 0.2]])
+    weights = torch.stack([head, head.flip(-1)])[None, None]
+    gradients = torch.zeros(1, 1, 2, 3, 3)
+    gradients[0, 0, 0, 0] = torch.tensor([99.0, 1.0, 3.0])  # its mean at patches is 2
+    gradients[0, 0, 1, 0] = torch.tensor([-9.0, -1.0, 0.0])  # and here −½
+    gradients[0, 0, :, 1:] = 7.0
+    found = explain.gradients.gradient_attention_of(weights, gradients, class_token=True)
+    expected = (2 * torch.tensor([0.2, 0.5, 0.3]) - 0.5 * torch.tensor([0.3, 0.5, 0.2])) / 2
+    assert_close(found[0, 0], expected)
+    every = explain.gradients.gradient_attention_of(weights, gradients, class_token=False)
+    shares = gradients.mean(dim=(-2, -1))[0, 0]  # (99 + 1 + 3 + 6 · 7) / 9, (−10 + 42) / 9
+    assert_close(shares, torch.tensor([145 / 9, 32 / 9]))
+    assert_close(every[0, 1, 2], (145 / 9 * head[1, 2] + 32 / 9 * head[1, 0]) / 2)
+
+
+def test_token_norms_by_hand():
+    model = torch.nn.Module()
+    model.blocks = torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU())
+    model.forward = model.blocks.forward
+    found = explain.token_norms(model, torch.tensor([[[3.0, 4.0], [-5.0, 12.0]]]))
+    assert_close(found, torch.tensor([[[5.0, 13.0]], [[5.0, 12.0]]]))
+
+
+def test_position_similarity_by_hand():
+    similar = explain.position_similarity(torch.tensor([[1.0, 0], [0, 2], [1, 1]]), (1, 3))
+    half = 2**-0.5
+    expected = torch.tensor([[1, 0, half], [0, 1, half], [half, half, 1]])
+    assert_close(similar[0, :, 0], expected)
+
+
+def test_patch_filters_by_hand():
+    projection = torch.tensor([[2.0, 0], [-2, 0], [0, 1], [0, -1]])
+    components, held = explain.patch_filters(projection, 2, 1, 2)
+    assert_close(components.flatten(1), torch.eye(2))  # of unit length, the sign chosen
+    assert_close(held, torch.tensor([0.8, 0.2]))
+
+
+def test_attention_flow_with_the_residual_by_hand():
+    layer = torch.tensor([[0.0, 1.0], [0.5, 0.5]])[None, None, None]
+    # Half itself, half the identity: token 0 has pipes of ½ and ½.
+    assert_close(explain.attention_flow(layer), torch.tensor([[0.5, 0.5]]))
+    assert_close(explain.attention_flow(layer, query=1), torch.tensor([[0.25, 0.75]]))
+
+
+def test_discard_without_a_class_token_spares_no_column():
+    weights = torch.tensor([[0.1, 0.9], [0.4, 0.6]])[None, None, None]
+    kept = explain.discard_weakest(weights, 0.5, class_token=False)[0, 0, 0]
+    assert_close(kept, torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
+
+
+@POOLS
+def test_the_plain_maps_of_every_map(pool):
+    model, images = tiny(pool), torch.randn(2, 3, 32, 32).double()
+    maps = explain.every_map(model, images, torch.tensor([0, 1]))
+    with record_attention(model) as recorded, torch.no_grad():
+        model(images)
+    heads = recorded.weights.mean(dim=2)
+    first, cls = heads.shape[-1] - 64, pool == "cls"
+
+    def read(table):
+        return table[:, 0, first:] if cls else table.mean(dim=1)
+
+    assert_close(maps["first layer"], read(heads[0]))
+    assert_close(maps["last layer"], read(heads[-1]))
+    assert_close(maps["mean of layers"], read(heads.sum(0) / 3))
+    bare = explain.rollout(recorded.weights, residual=False)
+    assert_close(maps["rollout, no residual"], read(bare))
+    kept = explain.discard_weakest(recorded.weights, 0.9, cls)
+    assert_close(maps["rollout, 90% dropped"], read(explain.rollout(kept)))

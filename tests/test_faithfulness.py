@@ -66,11 +66,23 @@ def test_deletion_and_insertion_by_hand():
     assert (f.area(deleted) < f.area(f.curve(*arguments, bad, 4, "deletion", steps=4))).all()
     assert (f.area(inserted) > f.area(f.curve(*arguments, bad, 4, "insertion", steps=4))).all()
     assert_close(f.area(torch.tensor([[1.0, 0.0, 0.0]])), torch.tensor([0.25]))
-    blurred = f.curve(*arguments, good, 4, "deletion", "blur", steps=2)
-    assert blurred.shape == (2, 3)
+    for mode, ends in (("deletion", (1, 0)), ("insertion", (0, 1))):
+        blurred = f.curve(*arguments, good, 4, mode, "blur", steps=2)
+        logits = Counter()(torch.stack([f.blur(images)[0], images[0]]))
+        whole = logits.softmax(dim=1)[:, 1]
+        assert_close(blurred[0, [0, -1]], whole[list(ends)])
     for mode, fill, steps in (("x", "mean", 4), ("deletion", "x", 4), ("deletion", "mean", 3)):
         with pytest.raises(ValueError, match="must divide 4 patches"):
             f.curve(*arguments, good, 4, mode, fill, steps)
+
+
+def test_equal_patches_go_in_an_order_drawn_by_chance():
+    maps = torch.tensor([[0.1, 0.9, 0.5, 0.3], [0.0, 0.0, 0.0, 0.0]])
+    assert f.places(maps)[0].tolist() == [3, 0, 1, 2]
+    firsts = torch.stack([f.places(maps, seed)[1] for seed in range(400)])
+    assert (firsts.sort(dim=1).values == torch.arange(4)).all()
+    assert ((firsts == 0).float().mean(dim=0) - 0.25).abs().max() < 0.08
+    assert torch.equal(f.places(maps, 5), f.places(maps, 5))
 
 
 def test_cascading_randomisation_goes_from_the_top():
@@ -86,8 +98,17 @@ def test_cascading_randomisation_goes_from_the_top():
         changed.append({k.split(".")[0] + k.split(".")[1][:1] * k.startswith("blocks")
                         for k in state if not torch.equal(state[k], before[k])})  # fmt: skip
         assert not twin.training
+    state, again = (f.randomised(model, 3, seed=4).state_dict() for _ in range(2))
+    assert all(torch.equal(state[k], again[k]) for k in state)
+    assert not torch.equal(state["head.weight"], f.randomised(model, 1).head.weight)
+    torch.manual_seed(8)
+    expected = torch.rand(1)
+    torch.manual_seed(8)
+    f.randomised(model, 6)
+    assert torch.equal(torch.rand(1), expected), "the global dice are left alone"
     top = {"head", "norm"}
     assert changed[:3] == [set(), top, top | {"blocks2"}]
+    assert changed[3] == top | {"blocks2", "blocks1"}
     assert changed[4] == top | {"blocks2", "blocks1", "blocks0"} and "embeddings" in changed[5]
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 

@@ -203,10 +203,10 @@ def test_the_viewer_of_chapter_6_shows_the_tensors_numbers(
     with record_attention(model) as maps, torch.no_grad():
         model(data.normalize(canvases[:1]))
     here = soup("notebooks/06_attention_maps.html")
-    shown = here.find("script", id=re.compile("^vv-.*-data$"))
-    weights = unpacked(json.loads(shown.string)["weights"], (5, 4, 65, 65))
+    shown = json.loads(here.find("script", attrs={"data-for": True}).string)
+    weights = unpacked(shown["weights"], (5, 4, 65, 65))
     torch.testing.assert_close(weights.float(), maps.weights[:, 0], atol=1 / 400, rtol=0)
-    drive(page, viewer, weights, touch)
+    drive(page, viewer, shown, touch)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert not faults
     page.context.close()

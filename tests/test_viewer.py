@@ -6,9 +6,11 @@ import re
 import pytest
 import torch
 from torch.testing import assert_close
-from viewing import at, drive, listed, said, sent, unpacked
+from viewing import at, drive, listed, said, sent, tables, unpacked
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, record_attention
+from vitbook.explain import relevance_of
+from vitbook.explain.gradients import recorded_with_gradients
 from vitbook.viewer import quantised, show_attention, show_patches, show_positions
 
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'"
@@ -21,7 +23,8 @@ def canvas():
 def test_quantisation_keeps_its_promise():
     weights = torch.randn(4, 3, 65, 65).mul(3).softmax(dim=-1).double()
     error = (unpacked(quantised(weights), weights.shape) - weights).abs()
-    assert (error <= weights.amax(-1, keepdim=True) / 510 + weights.max() / 65535).all()
+    top = weights.amax(-1, keepdim=True)
+    assert (error <= (top + weights.max() / 65535) / 510 + 1e-12).all()
     assert error.max() > 0
     zeros = unpacked(quantised(torch.zeros(2, 5)), (2, 5))
     assert (zeros == 0).all()
@@ -42,10 +45,12 @@ def test_what_is_sent_is_what_was_recorded():
 def test_the_same_bytes_every_time_with_one_thread_or_two():
     model, image, texts = load_pretrained("digits-canvas"), canvas(), []
     threads = torch.get_num_threads()
-    for count in (1, 2, 1):
-        torch.set_num_threads(count)
-        texts.append(show_attention(model, image).text)
-    torch.set_num_threads(threads)
+    try:
+        for count in (1, 2, 1):
+            torch.set_num_threads(count)
+            texts.append(show_attention(model, image).text)
+    finally:
+        torch.set_num_threads(threads)
     assert len(set(texts)) == 1
     assert next(model.parameters()).dtype == torch.float32
 
@@ -91,10 +96,9 @@ def opened(browser, tmp_path, view, **options):
 @pytest.mark.parametrize("touch", [False, True])
 def test_pointer_touch_and_keys_show_the_tensors_numbers(browser, tmp_path, touch):
     view = show_attention(load_pretrained("digits-canvas"), canvas())
-    weights = unpacked(sent(view.text)["weights"], (5, 4, 65, 65))
     size = {"width": 390, "height": 844} if touch else {"width": 1280, "height": 900}
     page, faults = opened(browser, tmp_path, view, viewport=size, has_touch=touch)
-    drive(page, page.locator("body"), weights, touch)
+    drive(page, page.locator("body"), sent(view.text), touch)
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
     assert not faults
     page.context.close()
@@ -130,6 +134,54 @@ def test_hostile_labels_are_text(browser, tmp_path):
     page.context.close()
 
 
+def test_the_same_viewer_twice_on_a_page(browser, tmp_path):
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    view.text += view.text
+    page, faults = opened(browser, tmp_path, view)
+    page.wait_for_selector(".vv-said")
+    assert page.locator(".vv-said").count() == 2 and not faults
+    page.context.close()
+
+
+def test_keys_with_modifiers_belong_to_the_browser(browser, tmp_path):
+    page, _ = opened(
+        browser, tmp_path, show_attention(load_pretrained("digits-canvas"), canvas())
+    )
+    taken = page.evaluate(
+        """() => ['ArrowLeft', 'l'].map((key) => [{}, {altKey: true}, {ctrlKey: true}].map(
+        (held) => !document.querySelector('.vv-picture').dispatchEvent(new KeyboardEvent(
+          'keydown', {key, bubbles: true, cancelable: true, ...held}))))"""
+    )
+    assert taken == [[True, False, False]] * 2
+    page.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_viewer_is_accessible(browser, tmp_path, theme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    view.text = f"<style>:root {{ color-scheme: {theme} }}</style>" + view.text
+    page, _ = opened(browser, tmp_path, view, color_scheme=theme)
+    page.wait_for_selector(".vv-said")
+    found = Axe().run(page, context=".vitbook-viewer").response["violations"]
+    assert not [(v["id"], v["nodes"][0]["html"][:120]) for v in found]
+    assert page.locator(".vv-overview button[tabindex='0']").count() == 1
+    page.context.close()
+
+
+def test_relevance_answers_for_the_class_asked(tmp_path):
+    model, image = load_pretrained("digits-canvas"), canvas()
+    shown = [sent(show_attention(model, image, target=k).text) for k in (3, torch.tensor(5))]
+    for k, data_sent in zip((3, 5), shown, strict=True):
+        pixels = data.normalize(image[None])
+        weights, gradients = recorded_with_gradients(model, pixels, torch.tensor([k]))
+        expected = relevance_of(weights, gradients)[0] - torch.eye(65)
+        _, joined = tables(data_sent, 5, 4, 65)
+        top = expected.clamp(min=0)
+        assert_close(joined["relevance"].float(), top, atol=top.max().item() / 400, rtol=0)
+
+
 def test_without_scripts_a_figure_stands_in(browser, tmp_path):
     view = show_attention(load_pretrained("digits-canvas"), canvas())
     page, _ = opened(browser, tmp_path, view, java_script_enabled=False)
@@ -153,8 +205,9 @@ def test_an_interaction_answers_within_16_ms(browser, tmp_path):
         return times; }"""
     )
     print("milliseconds:", [round(t, 1) for t in times])
-    # One frame on an idle machine; VITBOOK_PATIENCE stretches it for busy ones.
-    assert sorted(times)[10] < 16 * float(os.environ.get("VITBOOK_PATIENCE", 2))
+    # One frame on an idle machine; VITBOOK_PATIENCE stretches it for busy ones, where a
+    # quarter of the answers must still come in time.
+    assert sorted(times)[5] < 16 * float(os.environ.get("VITBOOK_PATIENCE", 2))
     page.context.close()
 
 

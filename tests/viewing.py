@@ -41,15 +41,23 @@ def listed(looks):
     return [f"row {p // 8 + 1}, column {p % 8 + 1} ({100 * looks[p]:.1f}%)" for p in top]
 
 
-def drive(page, viewer, weights, touch):
+def tables(data, layers, heads, tokens):
+    """What a viewer's data hold: weights (layer, head, query, key), and the joined tables."""
+    weights = unpacked(data["weights"], (layers, heads, tokens, tokens))
+    joined = {k: unpacked(t, (tokens, tokens)) for k, t in data["tables"].items()}
+    return weights, joined
+
+
+def drive(page, viewer, data, touch):
     """Use pointer or finger, buttons and keys; every number shown must be the tensor's.
 
     Args:
         page: of Playwright.
         viewer: the locator of a viewer of the digits-canvas model.
-        weights: (layer, head, query, key), as unpacked.
+        data: what the viewer was sent.
         touch: tap instead of click.
     """
+    weights, joined = tables(data, 5, 4, 65)
     viewer.locator(".vv-said").wait_for()
     assert "Layer 5, mean of heads: the class token looks most at" in said(viewer)
     x, y = at(viewer, 4, 3)
@@ -69,13 +77,46 @@ def drive(page, viewer, weights, touch):
     assert said(viewer).startswith("Layer 2, head 4: row 6, column 5")
     for line in listed(weights[1, 3, token, 1:]):
         assert line in said(viewer)
-    viewer.get_by_role("button", name="is looked at by").click()
+    looked = viewer.get_by_role("button", name="is looked at by")
+    if not touch:  # the way there crosses many patches, and must pick none
+        box = looked.bounding_box()
+        page.mouse.move(box["x"] + 9, box["y"] + 9, steps=20)
+        assert "row 6, column 5 looks most at" in said(viewer)
+    looked.click()
     assert "is looked at most by" in said(viewer)
     for line in listed(weights[1, 3][1:, token]):
         assert line in said(viewer)
     viewer.get_by_role("button", name="rollout").click()
     assert said(viewer).startswith("Rollout: row 6, column 5 is looked at most by")
+    for line in listed(joined["rollout"][1:, token]):
+        assert line in said(viewer)
     assert viewer.get_by_label("layer", exact=True).is_disabled()
     viewer.locator(".vv-picture").focus()
+    page.keyboard.press("l")  # no layer to change here
+    viewer.get_by_role("button", name="relevance").click()
+    viewer.get_by_role("button", name="looks at", exact=True).click()
+    viewer.get_by_role("button", name="class token").click()
+    best = joined["relevance"][0, 1:].argmax().item()
+    where = f"row {best // 8 + 1}, column {best % 8 + 1} "
+    assert said(viewer).startswith(f"Relevance: the class token looks most at {where}")
+    viewer.get_by_role("button", name="attention").click()
+    assert said(viewer).startswith("Layer 2, head 4: the class token")
+    viewer.get_by_label("layer", exact=True).select_option(label="layer 4")
+    viewer.get_by_label("head", exact=True).select_option(label="mean of heads")
+    assert said(viewer).startswith("Layer 4, mean of heads: the class token looks")
+    for line in listed(weights[3].mean(dim=0)[0, 1:]):
+        assert line in said(viewer)
+    viewer.locator(".vv-picture").focus()
+    page.keyboard.press("l")
+    page.keyboard.press("ArrowUp")
+    assert said(viewer).startswith("Layer 5, mean of heads: row 1, column 1 looks")
     page.keyboard.press("Home")
-    assert "the class token" in said(viewer)
+    assert "the class token looks" in said(viewer)
+    thumbnail.focus()
+    page.keyboard.press("ArrowDown")
+    assert said(viewer).startswith("Layer 3, head 3: the class token looks")
+    for line in listed(weights[2, 2, 0, 1:]):
+        assert line in said(viewer)
+    name, share = data["predictions"][0]
+    first = viewer.locator(".vv-bars li").first.inner_text().split("\n")
+    assert first == [name, f"{100 * share:.0f}%"]

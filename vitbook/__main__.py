@@ -160,7 +160,8 @@ def main(argv=None):
     try:
         arguments.function(arguments)
     except KeyboardInterrupt:
-        sys.exit("stopped; the last finished epoch is kept: go on with --resume")
+        kept = "; the last finished epoch is kept: go on with --resume"
+        sys.exit(f"stopped{kept if arguments.command == 'train' else ''}")
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
     finally:

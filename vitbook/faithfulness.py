@@ -86,7 +86,7 @@ FILLS = {"mean": mean_fill, "blur": blur}
 
 
 @torch.no_grad()
-def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16):
+def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16, seed=0):
     """The target's probability while patches go, or come, in the order of a map.
 
     Petsiuk et al. 2018 (RISE), by patches. With "deletion" the brightest patches are
@@ -97,11 +97,12 @@ def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16)
         model: from images to logits, in evaluation mode.
         images: (image, channel, height, width), normalised.
         targets: (image,), classes.
-        maps: (image, patch); equally bright patches go in reading order.
+        maps: (image, patch); equally bright patches go in an order drawn by chance.
         patch_size: side of a patch in pixels.
         mode: "deletion" or "insertion".
         fill: "mean" for the image's mean colour, "blur" for a blurred image.
         steps: how many patches are changed at a time is the number of patches over this.
+        seed: fixes the order of equal patches.
 
     Returns:
         (image, steps + 1): probabilities with 0, …, all patches changed.
@@ -118,7 +119,7 @@ def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16)
     grid = tuple(side // patch_size for side in images.shape[-2:])
     whole, filled = patchify(images, patch_size), patchify(FILLS[fill](images), patch_size)
     start, end = (whole, filled) if mode == "deletion" else (filled, whole)
-    place = maps.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    place = places(maps, seed)
     found = []
     for step in range(steps + 1):
         changed = place < step * n // steps
@@ -126,6 +127,14 @@ def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16)
         logits = model(unpatchify(patches, patch_size, grid))
         found.append(logits.softmax(dim=1).gather(1, targets[:, None])[:, 0])
     return torch.stack(found, dim=1)
+
+
+def places(maps, seed=0):
+    """Each patch's place, 0 for the brightest; equals in an order drawn by chance."""
+    dice = torch.Generator().manual_seed(seed)
+    shuffled = torch.rand(maps.shape, generator=dice).argsort(dim=1).to(maps.device)
+    ranked = maps.gather(1, shuffled).argsort(dim=1, descending=True, stable=True)
+    return shuffled.gather(1, ranked).argsort(dim=1)
 
 
 def area(curves):

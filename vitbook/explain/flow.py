@@ -52,7 +52,7 @@ def discard_weakest(weights, share, class_token=True):
         kept[..., 0] = torch.inf
     kept.scatter_(-1, layers.argmax(dim=-1, keepdim=True), torch.inf)
     flat = kept.flatten(2)
-    weakest = flat.argsort(dim=-1)[..., : int(share * flat.shape[-1])]
+    weakest = flat.argsort(dim=-1, stable=True)[..., : int(share * flat.shape[-1])]
     dropped = torch.zeros_like(flat, dtype=torch.bool).scatter(-1, weakest, True)
     dropped = (dropped & flat.isfinite()).view_as(layers)
     layers = layers.masked_fill(dropped, 0.0)

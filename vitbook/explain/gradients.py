@@ -30,30 +30,42 @@ def chosen(logits, targets):
     if targets is None:
         targets = logits.argmax(dim=-1)
     targets = torch.as_tensor(targets, device=logits.device).expand(len(logits))
+    if targets.min() < 0 or targets.max() >= logits.shape[1]:
+        raise ValueError(
+            f"targets must be classes, 0…{logits.shape[1] - 1}; got {targets.tolist()}"
+        )
     return logits.gather(1, targets[:, None])[:, 0]
 
 
 def gradient_attention(model, images, targets=None):
     """The last layer's attention, each head weighted by its mean gradient (Grad-CAM).
 
-    Selvaraju et al. 2017 applied to attention as in Chefer et al. 2021, section 4:
-    ``(mean_h (mean ∇A_h) · A_h)⁺``.
+    Selvaraju et al. 2017, on attention: ``(mean_h w_h A_h)⁺``, where ``w_h`` is the mean
+    gradient over the looks that the map is read from.
 
     Returns:
-        (batch, patch): not negative; all zero where no head speaks for the target.
+        (batch, patch): not negative; all zero where the weighted heads leave nothing.
     """
     recorded = recorded_with_gradients(model, images, targets)
-    return readout(gradient_attention_of(*recorded), model).clamp(min=0)
+    table = gradient_attention_of(*recorded, model.config.pool == "cls")
+    return readout(table, model).clamp(min=0)
 
 
-def gradient_attention_of(weights, gradients):
-    """:func:`gradient_attention` on recorded tensors, with its sign: (batch, query, key)."""
-    influence = gradients[-1].mean(dim=(-2, -1), keepdim=True)
+def gradient_attention_of(weights, gradients, class_token):
+    """:func:`gradient_attention` on recorded tensors, with its sign: (batch, query, key).
+
+    Args:
+        weights, gradients: (layer, batch, head, query, key).
+        class_token: whether token 0 is one. Then the map is its row: its looks at patches
+            weigh the heads. Without one, all looks do.
+    """
+    looks = gradients[-1][:, :, :1, 1:] if class_token else gradients[-1]
+    influence = looks.mean(dim=(-2, -1), keepdim=True)
     return (influence * weights[-1]).mean(dim=1)
 
 
 def relevance(model, images, targets=None):
-    """Relevance of every token for the target (Chefer et al. 2021b, eq. 5 and 6).
+    """Relevance of every token for the target (Chefer et al. 2021, eq. 5 and 6).
 
     From the first layer to the last, ``R ← R + mean_h (∇A ⊙ A)⁺ R``, beginning with the
     identity. Written out this is ``Π (I + mean_h (∇A ⊙ A)⁺)``: a rollout in which each look

@@ -35,5 +35,7 @@ def patch_filters(projection, channels, patch_size, count):
     """
     centred = projection - projection.mean(dim=0)
     _, strength, directions = torch.linalg.svd(centred, full_matrices=False)
+    strongest = directions.abs().argmax(dim=1, keepdim=True)
+    directions = directions * directions.gather(1, strongest).sign()  # its sign is arbitrary
     components = directions[:count].reshape(count, channels, patch_size, patch_size)
     return components, strength[:count] ** 2 / (strength**2).sum()

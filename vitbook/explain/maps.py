@@ -58,13 +58,13 @@ def mass_threshold(map_, mass=0.6):
         mass: the share to hold, 0…1.
 
     Returns:
-        (…, patch), True for the patches of the set. Of equally bright patches the
-        first in reading order is taken.
+        (…, patch), True for the patches of the set; none of an empty map. (To a millionth.) Of equally
+        bright patches the first in reading order is taken.
     """
     strongest = map_.argsort(dim=-1, descending=True, stable=True)
-    shares = map_.gather(-1, strongest) / map_.sum(dim=-1, keepdim=True)
+    shares = map_.double().gather(-1, strongest) / map_.double().sum(dim=-1, keepdim=True)
     held_before = shares.cumsum(dim=-1) - shares
-    # The last patch of the set is the one that crosses the mark; rounding must not add one.
+    # The last patch is the one that crosses the mark; rounding must not add one more.
     inside = held_before < mass - 1e-6
     return torch.zeros_like(inside).scatter(-1, strongest, inside)
 

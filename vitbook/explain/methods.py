@@ -45,7 +45,7 @@ def maps_of_batch(model, images, targets):
         "rollout": rollout(weights),
         "rollout, no residual": rollout(weights, residual=False),
         "rollout, 90% dropped": rollout(discard_weakest(weights, 0.9, is_cls(model))),
-        "gradient attention": gradient_attention_of(weights, gradients),
+        "gradient attention": gradient_attention_of(weights, gradients, is_cls(model)),
         "relevance": relevance_of(weights, gradients) - identity,
     }
     maps = {name: readout(table, model).clamp(min=0) for name, table in tables.items()}

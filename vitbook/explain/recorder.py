@@ -20,6 +20,11 @@ class Recording:
     def __call__(self, weights):
         if len(self.calls) == self.layers:  # a new forward pass begins
             self.calls = []
+        if self.gradients and not weights.requires_grad:
+            raise RuntimeError(
+                "no gradient reaches the attention weights: leave torch.no_grad(), and where "
+                "all weights are frozen, call images.requires_grad_() first"
+            )
         if self.gradients:
             weights.retain_grad()
         self.calls.append(weights if self.gradients else weights.detach())
@@ -70,11 +75,11 @@ def record_attention(model, gradients=False):
             f"found no MultiHeadSelfAttention in {type(model).__name__}: its attention "
             "cannot be recorded; load the weights into a vitbook.VisionTransformer"
         )
-    recording = Recording(len(layers), gradients)
+    recording, before = Recording(len(layers), gradients), [layer.record for layer in layers]
     for layer in layers:
         layer.record = recording
     try:
         yield recording
     finally:
-        for layer in layers:
-            layer.record = None
+        for layer, old in zip(layers, before, strict=True):
+            layer.record = old  # None, or the recording around this one

@@ -11,8 +11,16 @@ def start(device):
 
     Args:
         device: "auto", or a name such as "cpu", "cuda" or "mps".
+
+    Raises:
+        ValueError: this machine has no such device.
     """
     kind = fastest() if device == "auto" else device
+    try:
+        torch.empty(0, device=kind)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"no device {kind!r} here ({reason}); try auto or cpu") from error
     if "LOCAL_RANK" in os.environ and not distributed.is_initialized():
         if kind == "cuda":
             kind = f"cuda:{os.environ['LOCAL_RANK']}"

@@ -102,7 +102,11 @@ def read_recipe(name, changes=()):
     if name not in known and not Path(name).is_file():
         raise ValueError(f"no recipe is called {name!r}; known: {', '.join(known)}, or a path")
     path = folder() / f"{name}.yaml" if name in known else Path(name)
-    recipe = yaml.safe_load(path.read_text("utf-8"))
+    try:
+        recipe = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        where = " ".join(str(error).split())
+        raise ValueError(f"{path} is not YAML: {where}") from error
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} is no recipe: expected keys such as {', '.join(KEYS)}")
     for change in changes:

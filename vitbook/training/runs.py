@@ -222,7 +222,8 @@ def device_name(device):
             line for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         name = lines[0].partition(":")[2].strip() if lines else name
-    return f"{torch.get_num_threads()} threads of {os.cpu_count()} CPU cores ({name})"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' * (threads > 1)} of {os.cpu_count()} CPU cores ({name})"
 
 
 def commit():

@@ -1,7 +1,8 @@
 """The interactive attention viewer: in a notebook and on the site, the same module.
 
-Weights are sent as bytes, each row divided by its maximum: a weight shown is wrong by at
-most 1/510 of the largest weight of its row. The model runs in double precision for it, so
+Weights are sent as bytes, each row divided by its maximum, which is sent in 16 bits: a
+weight shown is wrong by at most 1/510 of the largest weight of its row (and 1/65535 of the
+largest of all, where that is more). The model runs in double precision for it, so
 that two machines write the same bytes.
 """
 
@@ -58,7 +59,8 @@ def show_attention(model, image, labels=None, target=None):
         )
     if labels is not None and len(labels) != config.classes:
         raise ValueError(f"expected {config.classes} labels, got {len(labels)}")
-    twin = copy.deepcopy(model).double().eval()
+    image = image.cpu()
+    twin = copy.deepcopy(model).cpu().double().eval()  # no accelerator: two would differ
     pixels = normalize(image[None]).double()
     with torch.no_grad(), record_attention(twin) as maps:
         probabilities = twin(pixels)[0].softmax(dim=0)
@@ -67,7 +69,7 @@ def show_attention(model, image, labels=None, target=None):
         "rollout": rollout(maps.weights)[0],
         "relevance": relevances - torch.eye(len(relevances)).double(),
     }
-    names = [str(label) for label in labels or range(config.classes)]
+    names = [str(label) for label in (range(config.classes) if labels is None else labels)]
     top = probabilities.topk(min(3, config.classes))
     predictions = [
         (names[k], round(p, 3)) for p, k in zip(*(t.tolist() for t in top), strict=True)
@@ -115,11 +117,9 @@ def widget(function, data, figure):
     mark = "vv-" + hashlib.sha256((function + text).encode()).hexdigest()[:12]
     module = (files("vitbook") / "viewer/viewer.mjs").read_text("utf-8")
     return (
-        f'<div class="vitbook-viewer" id="{mark}">{figure}</div>\n'
-        f'<script type="application/json" id="{mark}-data">{text}</script>\n'
-        f'<script type="module">\n{module}\n'
-        f'{function}(document.getElementById("{mark}"), '
-        f'JSON.parse(document.getElementById("{mark}-data").textContent));\n</script>'
+        f'<div class="vitbook-viewer" data-key="{mark}">{figure}</div>\n'
+        f'<script type="application/json" data-for="{mark}">{text}</script>\n'
+        f'<script type="module">\n{module}\nstart("{mark}", {function});\n</script>'
     )
 
 
@@ -130,7 +130,7 @@ def show_patches(image, start=8):
         image: (channel, side, side), uint8.
         start: the patch size shown first; must divide the side.
     """
-    side = image.shape[-1]
+    image, side = image.cpu(), image.shape[-1]
     sizes = [size for size in range(2, side // 2 + 1) if side % size == 0]
     if image.shape[-2] != side or start not in sizes:
         raise ValueError(
@@ -157,7 +157,7 @@ def show_positions(table, grid):
         table: (patch, dim), without the class token's row.
         grid: (rows, columns) of patches.
     """
-    similar = position_similarity(table.detach().double(), grid)
+    similar = position_similarity(table.detach().cpu().double(), grid)
     rows, columns = grid
     middle = similar[rows // 2, columns // 2]
     cells = "".join(

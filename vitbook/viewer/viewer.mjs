@@ -36,6 +36,9 @@ const STYLE = `
 .vv-bars li { display: grid; grid-template-columns: 7em 1fr 3.8em; gap: 8px; align-items: center; }
 .vv-wide li { grid-template-columns: 4em 1fr 6.5em; }
 .vv-bars b { display: block; height: 8px; background: #0072b2; border-radius: 4px; }
+@media (forced-colors: active) {
+  .vv-bars b, .vv button[aria-pressed="true"] { forced-color-adjust: none; }
+}
 .vv-bars em { font-style: normal; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 `;
 
@@ -162,6 +165,7 @@ export function mount(element, data) {
   const said = make("p", { class: "vv-said", role: "status", "aria-live": "polite" });
   const picture = make("div", {
     class: "vv-picture", tabindex: "0", role: "application",
+    "data-lm-suppress-shortcuts": "true", // JupyterLab leaves the keys to us
     "aria-label": "The picture. Arrow keys move from patch to patch, Home goes to the class "
       + "token or to all patches, L and H change layer and head.",
     style: `--vv-ratio: ${columns} / ${rows}`,
@@ -239,7 +243,9 @@ export function mount(element, data) {
       paint(canvas, attention.map({ ...state, layer, head, method: "attention" }), 255, 255);
       const shown = state.method === "attention" && layer === state.layer && head === state.head;
       button.setAttribute("aria-pressed", String(shown));
+      button.tabIndex = shown ? 0 : -1; // one stop for the Tab key; arrows go on from there
     }
+    if (!thumbs.some(({ button }) => button.tabIndex === 0)) thumbs[0].button.tabIndex = 0;
     for (const [key, values] of Object.entries(buttons)) {
       if (values instanceof Map) {
         values.forEach((b, value) => b.setAttribute("aria-pressed", String(state[key] === value)));
@@ -267,20 +273,22 @@ export function mount(element, data) {
 
   function pick(event) {
     const [row, column] = cell(event, picture.getBoundingClientRect(), rows, columns);
-    set({ token: row * columns + column + first });
+    const token = row * columns + column + first;
+    if (token !== state.token) set({ token });
   }
-  let down = false;
+  let down = false; // without a press nothing is picked: the way to a button crosses patches
   picture.addEventListener("pointerdown", (event) => {
     down = true;
     pick(event);
   });
   picture.addEventListener("pointermove", (event) => {
-    if (down || event.pointerType === "mouse") pick(event);
+    if (down) pick(event);
   });
   for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
     picture.addEventListener(name, () => { down = false; });
   }
   picture.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const patch = state.token - first;
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     const key = event.key.toLowerCase();
@@ -290,10 +298,22 @@ export function mount(element, data) {
       const column = Math.min(Math.max((Math.max(patch, 0) % columns) + right, 0), columns - 1);
       set({ token: patch < 0 ? first : row * columns + column + first });
     } else if (event.key === "Home") set({ token: first ? 0 : ALL });
+    else if (state.method !== "attention") return; // the rest has no layers and heads
     else if (key === "l") set({ layer: (state.layer + 1) % layers });
     else if (key === "h") set({ head: state.head + 1 < heads ? state.head + 1 : -1 });
     else return;
     event.preventDefault();
+    event.stopPropagation();
+  });
+  grid.addEventListener("keydown", (event) => {
+    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -heads, ArrowDown: heads };
+    const here = thumbs.findIndex(({ button }) => button === event.target);
+    const next = thumbs[here + steps[event.key]];
+    if (here < 0 || !next || event.ctrlKey || event.metaKey || event.altKey) return;
+    set({ layer: next.layer, head: next.head, method: "attention" });
+    next.button.focus();
+    event.preventDefault();
+    event.stopPropagation();
   });
 
   const style = make("style", { text: STYLE });
@@ -303,6 +323,15 @@ export function mount(element, data) {
   element.replaceChildren(root);
   draw();
   return { attention, state, set };
+}
+
+/** Draw every widget of a key that is not drawn yet: the same one may stand on a page twice. */
+export function start(key, draw) {
+  const text = document.querySelector(`[data-for="${key}"]`).textContent;
+  for (const element of document.querySelectorAll(`[data-key="${key}"]:not([data-drawn])`)) {
+    element.dataset.drawn = "";
+    draw(element, JSON.parse(text));
+  }
 }
 
 /** Where on a box a pointer is, as (row, column) of a grid. */
@@ -318,8 +347,8 @@ function cell(event, box, rows, columns) {
 export function mountPatches(element, data) {
   const { side, sizes } = data;
   const lines = make("canvas", { width: 2 * side, height: 2 * side, "aria-hidden": "true" });
-  const picture = make("div", { class: "vv-picture", style: "--vv-ratio: 1; cursor: default" }, [
-    make("img", { src: data.image, alt: "" }), lines,
+  const picture = make("div", { class: "vv-picture", style: "--vv-ratio: 1; cursor: default; touch-action: auto" }, [
+    make("img", { src: data.image, alt: "The picture, cut into patches by a grid." }), lines,
   ]);
   const slider = make("input", {
     type: "range", min: 0, max: sizes.length - 1, value: sizes.indexOf(data.start),
@@ -373,6 +402,7 @@ export function mountPositions(element, data) {
   const said = make("p", { class: "vv-said", role: "status", "aria-live": "polite" });
   const board = make("div", {
     class: "vv-picture", tabindex: "0", role: "application",
+    "data-lm-suppress-shortcuts": "true",
     "aria-label": "The grid of positions. Arrow keys move from one to the next.",
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [map, mark]);
@@ -397,6 +427,7 @@ export function mountPositions(element, data) {
 
   function point(event) {
     const [row, column] = cell(event, board.getBoundingClientRect(), rows, columns);
+    if (picked === row * columns + column) return;
     picked = row * columns + column;
     draw();
   }
@@ -404,13 +435,14 @@ export function mountPositions(element, data) {
   board.addEventListener("pointermove", point);
   board.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    if (!(event.key in steps)) return;
+    if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
     const [down, right] = steps[event.key];
     const row = Math.min(Math.max(Math.floor(picked / columns) + down, 0), rows - 1);
     const column = Math.min(Math.max((picked % columns) + right, 0), columns - 1);
     picked = row * columns + column;
     draw();
     event.preventDefault();
+    event.stopPropagation();
   });
 
   const style = make("style", { text: STYLE });
