@@ -55,10 +55,10 @@ def mass_threshold(map_, mass=0.6):
 
     Args:
         map_: (…, patch), not negative; need not sum to one.
-        mass: the share to hold, 0…1.
+        mass: the share to hold, 0…1, to a millionth.
 
     Returns:
-        (…, patch), True for the patches of the set; none of an empty map. (To a millionth.) Of equally
+        (…, patch), True for the patches of the set; none of an empty map. Of equally
         bright patches the first in reading order is taken.
     """
     strongest = map_.argsort(dim=-1, descending=True, stable=True)
