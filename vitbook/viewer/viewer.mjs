@@ -55,6 +55,8 @@ export function colour(value) {
   return STOPS[i].map((low, c) => Math.round(low + (place - i) * (STOPS[i + 1][c] - low)));
 }
 
+const PALETTE = Array.from({ length: 256 }, (_, i) => colour(i / 255));
+
 /** base64 to bytes. */
 function bytes(text) {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
@@ -136,11 +138,17 @@ function make(tag, attributes = {}, children = []) {
 
 /** Draw a map into a canvas of one pixel per patch; the weaker, the more shows through. */
 function paint(canvas, map, least, most) {
-  const top = Math.max(...map) || 1;
+  const top = map.reduce((one, other) => Math.max(one, other), 0) || 1;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
-  map.forEach((value, i) => pixels.data.set(
-    [...colour(value / top), least + (most - least) * (value / top)], 4 * i));
+  for (let i = 0; i < map.length; i++) {
+    const share = Math.max(map[i] / top, 0);
+    const [red, green, blue] = PALETTE[Math.round(255 * share)];
+    pixels.data[4 * i] = red;
+    pixels.data[4 * i + 1] = green;
+    pixels.data[4 * i + 2] = blue;
+    pixels.data[4 * i + 3] = least + (most - least) * share;
+  }
   context.putImageData(pixels, 0, 0);
 }
 
