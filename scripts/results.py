@@ -50,31 +50,39 @@ def size(recipe):
 
 
 def reached(name):
-    """Last-epoch accuracy of the recorded runs, minutes and device, as three cells."""
+    """Last-epoch accuracy of the recorded runs, minutes, and the devices they ran on."""
     runs = summaries(name)
     if not runs:
-        return ["not run yet", "", ""]
+        return "not run yet", "", []
     last = [run["test_accuracy_last_epoch"] for run in runs]
     spread = f" ({min(last):.1%} to {max(last):.1%})" if len(last) > 1 else ""
     seeds = "1 seed" if len(last) == 1 else f"{len(last)} seeds"
     minutes = mean(run["seconds"] for run in runs) / 60
     devices = sorted({run["device"] for run in runs})
-    return [f"{mean(last):.1%}{spread}, {seeds}", f"{minutes:.1f}", "; ".join(devices)]
+    return f"{mean(last):.1%}{spread}, {seeds}", f"{minutes:.1f}", devices
 
 
 def comparison(names):
-    """One row per recipe: what was published, if anything was, and what was reached here."""
+    """One row per recipe: what was published, if anything was, and what was reached here.
+
+    Devices have letters in the table, and stand below it.
+    """
+    found = {name: reached(name) for name in names}
+    devices = sorted({device for *_, used in found.values() for device in used})
+    letters = {device: "abcdefgh"[i] for i, device in enumerate(devices)}
     known = any(read_recipe(name).about for name in names)
-    head = ["recipe", "parameters", "MFLOPs", "epochs", *(["published"] * known),
-            "here, last epoch", "minutes", "device"]  # fmt: skip
+    head = ["recipe", *(["published"] * known), "here, last epoch", "epochs", "parameters",
+            "MFLOPs", "minutes"]  # fmt: skip
     rows = []
-    for name in names:
+    for name, (accuracy, minutes, used) in found.items():
         recipe = read_recipe(name)
         count, operations = size(recipe)
         said = [recipe.about.get("published", "–")] * known
-        numbers = [f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}", str(recipe.train.epochs)]
-        rows.append([f"`{name}`", *numbers, *said, *reached(name)])
-    return table(head, rows)
+        numbers = [str(recipe.train.epochs), f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}"]
+        where = "".join(f" ({letters[device]})" for device in used)
+        rows.append([f"`{name}`", *said, accuracy, *numbers, minutes + where])
+    below = "; ".join(f"({letter}) {device}" for device, letter in letters.items())
+    return table(head, rows) + (f"\n\nDevices: {below}." if below else "")
 
 
 def curves(names, target):
