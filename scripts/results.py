@@ -147,7 +147,9 @@ def ablation():
         hits = [run["test_accuracy_last_epoch"] for run in group]
         work = group[0]["flops_per_image"] / found["as it is"][0]["flops_per_image"]
         spread = f"{min(hits):.1%} to {max(hits):.1%}" if len(hits) > 1 else "one seed"
-        change = "" if row == "as it is" else f"{100 * (mean(hits) - base):+.1f}"
+        change = (
+            "" if row == "as it is" else f"{round(100 * (mean(hits) - base), 1) + 0.0:+.1f}"
+        )
         rows.append([row, f"{mean(hits):.1%}", spread, change, f"{work:.2f}"])
     return table(["one change", "accuracy", "seeds", "points", "work per image"], rows)
 
