@@ -1,9 +1,8 @@
 """The interactive attention viewer: in a notebook and on the site, the same module.
 
-Weights are sent as bytes, each row divided by its maximum, which is sent in 16 bits: a
-weight shown is wrong by at most 1/510 of the largest weight of its row (and 1/65535 of the
-largest of all, where that is more). The model runs in double precision for it, so
-that two machines write the same bytes.
+Weights are sent as bytes, each row divided by its maximum, and the maxima in 16 bits: a
+weight shown is wrong by at most 1/510 of its row's maximum plus 1/65535 of the largest. The
+model runs in double precision for it, so that two machines write the same bytes.
 """
 
 import base64
