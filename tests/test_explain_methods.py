@@ -60,6 +60,9 @@ def test_discard_is_per_image_and_spares_the_class_token():
     assert_close(kept[0, 0], torch.tensor([0.05, 0.65, 0.0]) / 0.70)
     alone = explain.discard_weakest(weights[:, 1:], 1 / 3)
     assert torch.equal(alone[0, 0, 0], kept[1])
+    layers = torch.cat([weights, weights.flip(1)])  # each layer has its own weakest looks
+    each = torch.cat([explain.discard_weakest(layer[None], 1 / 3) for layer in layers])
+    assert torch.equal(explain.discard_weakest(layers, 1 / 3), each)
     everything = explain.discard_weakest(weights, 1.0)[0, :, 0]
     assert_close(everything.sum(-1), torch.ones(2, 3))
     assert ((everything > 0).sum(-1) <= 2).all()

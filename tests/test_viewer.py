@@ -1,6 +1,5 @@
 """The attention viewer: what it is sent, and what it does in a browser."""
 
-import os
 import re
 
 import pytest
@@ -173,6 +172,7 @@ def test_the_viewer_is_accessible(browser, tmp_path, theme):
 def test_relevance_answers_for_the_class_asked(tmp_path):
     model, image = load_pretrained("digits-canvas"), canvas()
     shown = [sent(show_attention(model, image, target=k).text) for k in (3, torch.tensor(5))]
+    assert shown[0]["tables"]["relevance"] != shown[1]["tables"]["relevance"]
     for k, data_sent in zip((3, 5), shown, strict=True):
         pixels = data.normalize(image[None])
         weights, gradients = recorded_with_gradients(model, pixels, torch.tensor([k]))
@@ -206,9 +206,7 @@ def test_an_interaction_answers_within_16_ms(browser, tmp_path):
         return times; }"""
     )
     print("milliseconds:", [round(t, 1) for t in times])
-    # One frame on an idle machine; VITBOOK_PATIENCE stretches it for busy ones, where a
-    # quarter of the answers must still come in time.
-    assert sorted(times)[5] < 16 * float(os.environ.get("VITBOOK_PATIENCE", 2))
+    assert sorted(times)[8] < 16
     page.context.close()
 
 
