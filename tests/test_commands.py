@@ -36,6 +36,7 @@ def test_train_leaves_the_whole_record(tmp_path, capsys):
     assert summary["test_accuracy_best_epoch"] == pytest.approx(
         max(float(row["test_accuracy"]) for row in rows), abs=1e-6
     )
+    assert summary["processor_seconds"] > 0
     assert summary["training_images"] == 200 and summary["held_out_is"] == "the test set"
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines[0]["step"] == 0 and lines[0]["loss"] > 1

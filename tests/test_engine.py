@@ -77,7 +77,10 @@ def test_a_resumed_run_ends_bit_for_bit_the_same(few, tmp_path, pool):
         Engine(fresh(dropout=0.1, pool=pool), few, EVERYTHING, tmp_path).run(False, stop)
     other = Engine(fresh(9, dropout=0.1, pool=pool), few, EVERYTHING, tmp_path)
     other.resume()
+    seconds, busy = other.seconds, other.processor_seconds
+    assert seconds > 0 and busy > 0
     assert other.run(progress=False) == history
+    assert other.seconds > seconds and other.processor_seconds > busy
     assert equal(straight.model, other.model) and equal(straight.result, other.result)
     assert not list(tmp_path.glob("*.part"))
 
@@ -211,15 +214,16 @@ config = EngineConfig(epochs=1, crop=0, batch_size=65, clip=float("inf"))
 engine = Engine(model, digits, config)
 index = torch.arange(65)  # an odd number: the parts differ in size
 engine.model.train()
-engine.step(index, 0, 2)
+loss, _, _ = engine.step(index, 0, 2)
 if parallel.rank() == 0:
-    torch.save({k: p.grad for k, p in model.named_parameters() if p.requires_grad}, sys.argv[1])
+    found = {k: p.grad for k, p in model.named_parameters() if p.requires_grad}
+    torch.save({**found, "the loss": loss}, sys.argv[1])
 print(parallel.rank(), parallel.world())
 parallel.stop()
 """
 
 
-def test_two_processes_have_the_gradient_of_the_joined_batch(tmp_path):
+def test_two_processes_have_gradient_and_loss_of_the_joined_batch(tmp_path):
     script = tmp_path / "step.py"
     script.write_text(PARALLEL)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}

@@ -50,6 +50,15 @@ def test_recipes_by_path_and_with_changes(tmp_path):
     assert read_recipe("digits", ["train.clip=.inf"]).train.clip == float("inf")
 
 
+@pytest.mark.parametrize("said, meant", [("on", "on"), ("off", "off"), ("auto", "auto")])
+def test_switches_need_no_quotes(said, meant):
+    """YAML 1.1 reads on and off as true and false."""
+    train = read_recipe("digits", [f"train.bf16={said}", f"train.compile='{said}'"]).train
+    assert train.bf16 == train.compile == meant
+    with pytest.raises(ValueError, match="optimizer must be one of .* got 'off'"):
+        read_recipe("digits", ["train.optimizer=off"])
+
+
 @pytest.mark.parametrize(
     "change, message",
     [

@@ -43,7 +43,7 @@ class Engine:
         self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.ema = average(model, config.ema) if config.ema else None
         self.called = prepare(model, self.device, config)
-        self.history, self.seconds = [], 0.0
+        self.history, self.seconds, self.processor_seconds = [], 0.0, 0.0
         torch.manual_seed(config.seed + 1000 * parallel.rank())
 
     @property
@@ -69,13 +69,14 @@ class Engine:
             **BAR,
         )
         for epoch in range(len(self.history), self.config.epochs):
-            started = time.perf_counter()
+            started, busy = time.perf_counter(), time.process_time()
             loss = self.epoch(epoch, bar)
             hits = self.evaluate(epoch + 1)
             shown = "" if hits is None else f", test {hits:.1%}"
             bar.set_postfix_str(f"loss {loss:.3f}{shown}", refresh=False)
             self.history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": hits})
             self.seconds += time.perf_counter() - started
+            self.processor_seconds += time.process_time() - busy
             if self.folder:
                 self.save()
             if each_epoch:
@@ -113,16 +114,16 @@ class Engine:
         images, labels, partner, lam = self.batch(part, strong=done < 1 - config.clean)
         with autocast(self.device, config):
             logits = self.called(images).float()
-        loss = mixed_loss(logits, labels, partner, lam, config.label_smoothing)
+        loss = weight * mixed_loss(logits, labels, partner, lam, config.label_smoothing)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        (loss * weight).backward()
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         for optimizer in self.optimizers:
             optimizer.step()
         if self.ema:
             self.ema.update_parameters(self.model)
-        return loss.detach(), norm, share * config.learning_rate
+        return parallel.mean(loss.detach()), norm, share * config.learning_rate
 
     def batch(self, index, strong):
         """Images, varied and normalised, their labels, their partners and shares."""
@@ -155,6 +156,7 @@ class Engine:
             "ema": self.ema.state_dict() if self.ema else None,
             "history": self.history,
             "seconds": self.seconds,
+            "processor_seconds": self.processor_seconds,
             "random": parallel.gather(dice),  # one entry per process
         }
 
@@ -189,6 +191,7 @@ class Engine:
                 "recipe it was made with, or start afresh in another folder"
             ) from error
         self.history, self.seconds = state["history"], state["seconds"]
+        self.processor_seconds = state["processor_seconds"]
         own = dice[parallel.rank()]
         torch.set_rng_state(own[0])
         if self.device.type == "cuda":

@@ -71,6 +71,14 @@ def share(index):
     return part, len(part) * world() / len(index)
 
 
+def mean(tensor):
+    """The mean of a tensor over the processes, the same in all of them."""
+    if world() > 1:
+        distributed.all_reduce(tensor)
+        tensor = tensor / world()
+    return tensor
+
+
 def gather(thing):
     """The thing of every process, in a list."""
     if world() == 1:

@@ -168,7 +168,9 @@ def fill(base, values, where):
 
 
 def cast(value, kind, where):
-    """A value of the field's kind. YAML reads 1e-3 as text, so such text becomes a number."""
+    """A value of the field's kind, where YAML sees another: text in 1e-3, a bool in on."""
+    if kind is str and isinstance(value, bool):
+        value = "on" if value else "off"
     if kind is float and not isinstance(value, bool):
         try:
             return float(value)

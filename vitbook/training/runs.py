@@ -100,6 +100,7 @@ class Record:
             "flops_per_image": flops(engine.result, test.images[:1]),
             "epochs": len(history),
             "seconds": round(engine.seconds),
+            "processor_seconds": round(engine.processor_seconds, 1),  # of all threads
             "device": device_name(engine.device),
             "versions": {
                 "vitbook": __version__,
