@@ -49,17 +49,24 @@ def size(recipe):
     return sum(p.numel() for p in model.parameters()), flops(model, image)
 
 
+def minutes(runs):
+    """The minutes of runs, by the device they ran on: {device: [minutes, …]}."""
+    found = {}
+    for run in runs:
+        device = run["device"].replace("1 threads", "1 thread")  # as older runs say it
+        found.setdefault(device, []).append(run["seconds"] / 60)
+    return found
+
+
 def reached(name):
-    """Last-epoch accuracy of the recorded runs, minutes, and the devices they ran on."""
+    """Last-epoch accuracy of the recorded runs, and their minutes by device."""
     runs = summaries(name)
     if not runs:
-        return "not run yet", "", []
+        return "not run yet", {}
     last = [run["test_accuracy_last_epoch"] for run in runs]
     spread = f" ({min(last):.1%} to {max(last):.1%})" if len(last) > 1 else ""
     seeds = "1 seed" if len(last) == 1 else f"{len(last)} seeds"
-    minutes = mean(run["seconds"] for run in runs) / 60
-    devices = sorted({run["device"] for run in runs})
-    return f"{mean(last):.1%}{spread}, {seeds}", f"{minutes:.1f}", devices
+    return f"{mean(last):.1%}{spread}, {seeds}", minutes(runs)
 
 
 def comparison(names):
@@ -68,19 +75,19 @@ def comparison(names):
     Devices have letters in the table, and stand below it.
     """
     found = {name: reached(name) for name in names}
-    devices = sorted({device for *_, used in found.values() for device in used})
+    devices = sorted({device for _, times in found.values() for device in times})
     letters = {device: "abcdefgh"[i] for i, device in enumerate(devices)}
     known = any(read_recipe(name).about for name in names)
     head = ["recipe", *(["published"] * known), "here, last epoch", "epochs", "parameters",
             "MFLOPs", "minutes"]  # fmt: skip
     rows = []
-    for name, (accuracy, minutes, used) in found.items():
+    for name, (accuracy, times) in found.items():
         recipe = read_recipe(name)
         count, operations = size(recipe)
         said = [recipe.about.get("published", "–")] * known
         numbers = [str(recipe.train.epochs), f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}"]
-        where = "".join(f" ({letters[device]})" for device in used)
-        rows.append([f"`{name}`", *said, accuracy, *numbers, minutes + where])
+        took = ", ".join(f"{mean(t):.1f} ({letters[device]})" for device, t in times.items())
+        rows.append([f"`{name}`", *said, accuracy, *numbers, took])
     below = "; ".join(f"({letter}) {device}" for device, letter in letters.items())
     return table(head, rows) + (f"\n\nDevices: {below}." if below else "")
 
@@ -119,13 +126,15 @@ def card(name):
     recipe, runs = read_recipe(name), summaries(name)
     c, (count, operations) = recipe.model, size(recipe)
     last = ", ".join(f"{run['test_accuracy_last_epoch']:.2%}" for run in runs)
-    times = ", ".join(f"{run['seconds'] / 60:.0f}" for run in runs)
+    took = "; ".join(
+        f"{', '.join(f'{one:.0f}' for one in times)} minutes on {device}"
+        for device, times in minutes(runs).items()
+    )
     lines = [
         f"**Shape**: patches of {c.patch_size} × {c.patch_size}, width {c.dim}, {c.depth} "
         f"blocks, {c.heads} heads, MLP {c.mlp_dim}; {count:,} parameters, "
         f"{operations / 1e6:.0f} MFLOPs for one picture.",
-        f"**Training**: recipe `{name}`, {recipe.train.epochs} epochs, "
-        f"{times} minutes per seed on {runs[0]['device']}." if runs else "**Training**: –",
+        f"**Training**: recipe `{name}`, {recipe.train.epochs} epochs; seed by seed {took}.",
         f"**Test accuracy at the last epoch**, seed by seed: {last}.",
     ]  # fmt: skip
     return "\n".join(f"- {line}" for line in lines)

@@ -5,6 +5,8 @@ import json
 
 import pytest
 import results
+import rival
+import torch
 import yaml
 
 from vitbook.training import known_recipes, read_recipe
@@ -56,6 +58,31 @@ def test_a_run_holds_together(run):
         assert abs(sum(shares) / len(shares) - last) < 0.02
         assert {"commit", "versions", "flops_per_image"} <= summary.keys()
         assert (run / "metrics.jsonl").exists()
+
+
+def test_the_rival_is_resnet_20():
+    """He et al. 2016, table 6: 0.27M parameters; counted by hand, with option B's shortcuts."""
+    model = rival.resnet20()
+    stem, inside = 3 * 9 * 16 + 2 * 16, 0
+    for before, width in ((16, 16), (16, 32), (32, 64)):
+        first = 9 * width * (before + width) + 2 * 2 * width
+        short = (before * width + 2 * width) * (before != width)
+        inside += first + short + 2 * (2 * 9 * width * width + 2 * 2 * width)
+    assert sum(p.numel() for p in model.parameters()) == stem + inside + 64 * 10 + 10
+    convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sum(c.kernel_size == (3, 3) for c in convolutions) == 19  # and one linear layer
+    sizes, images = [], torch.zeros(2, 3, 32, 32)
+    for layer in model:
+        images = layer(images)
+        sizes.append(tuple(images.shape[1:]))
+    assert sizes[0] == (16, 32, 32) and sizes[-4] == (64, 8, 8) and sizes[-1] == (10,)
+
+
+def test_the_rival_has_the_same_budget_and_data():
+    ours, theirs = read_recipe(rival.BUDGET), rival.recipe()
+    assert theirs.data == ours.data == "cifar10" and not theirs.hold_out
+    for key in ("crop", "flip", "label_smoothing", "batch_size", "warmup", "schedule"):
+        assert getattr(theirs.train, key) == getattr(ours.train, key)
 
 
 def test_every_recipe_with_a_published_figure_is_in_the_table():
