@@ -25,6 +25,7 @@ PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
 ABLATIONS = RUNS / "ablations.jsonl"
+ROWS = ROOT / "vitbook/ablations.yaml"
 OURS = "cifar10-cpu"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
@@ -140,16 +141,18 @@ def card(name):
     return "\n".join(f"- {line}" for line in lines)
 
 
+def ablation_runs():
+    """The recorded ablations by row, in the order of their table."""
+    found = {row: [] for row in yaml.safe_load(ROWS.read_text())["rows"]}
+    for line in ABLATIONS.read_text().splitlines():
+        run = json.loads(line)
+        found[run["row"]].append(run)
+    return {row: sorted(runs, key=lambda run: run["seed"]) for row, runs in found.items()}
+
+
 def ablation():
     """One row per ablation: accuracy on the cut-off images, mean and range over seeds."""
-    runs = [json.loads(line) for line in ABLATIONS.read_text().splitlines()] if (
-        ABLATIONS.exists()
-    ) else []  # fmt: skip
-    if not runs:
-        return "No ablation has been recorded yet."
-    found = {}
-    for run in runs:
-        found.setdefault(run["row"], []).append(run)
+    found = ablation_runs()
     base = mean(run["test_accuracy_last_epoch"] for run in found["as it is"])
     rows = []
     for row, group in found.items():
@@ -161,6 +164,28 @@ def ablation():
         )
         rows.append([row, f"{mean(hits):.1%}", spread, change, f"{work:.2f}"])
     return table(["one change", "accuracy", "seeds", "points", "work per image"], rows)
+
+
+def ablation_figure(target):
+    """A line for each ablation, best first, with a mark for each seed."""
+    matplotlib.rcParams["svg.hashsalt"] = "vitbook"
+    hits = {
+        row: [100 * run["test_accuracy_last_epoch"] for run in runs]
+        for row, runs in ablation_runs().items()
+    }
+    order = sorted(hits, key=lambda row: mean(hits[row]))
+    figure, ax = plt.subplots(figsize=(6.4, 6.4), layout="constrained")
+    base = hits["as it is"]
+    ax.axvspan(min(base), max(base), color="0.85", label="as it is, its seeds' range")
+    for y, row in enumerate(order):
+        colour = "black" if row == "as it is" else COLOURS[0]
+        ax.plot(hits[row], [y] * len(hits[row]), "o-", color=colour, ms=4.5, lw=1)
+    ax.set(xlabel="accuracy on 5,000 cut-off images in %", ylim=(-0.7, len(order) - 0.3))
+    ax.set_yticks(range(len(order)), order)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False, loc="upper left")
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
 
 
 def beside():
@@ -220,6 +245,7 @@ def main():
     for page in PAGES:
         page.write_text(written(page.read_text(), made))
     curves(cifar, FIGURES / "cifar10.svg")
+    ablation_figure(FIGURES / "ablations.svg")
 
 
 if __name__ == "__main__":

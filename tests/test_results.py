@@ -22,10 +22,10 @@ def test_the_page_is_drawn_from_the_runs(tmp_path, monkeypatch):
     marks = "".join(page.read_text() for page in results.PAGES)
     assert all(f"<!-- end of {name} -->" in marks for name in made)
     results.curves(cifar, tmp_path / "cifar10.svg")
-    drawn = (tmp_path / "cifar10.svg").read_text()
-    assert drawn == (results.FIGURES / "cifar10.svg").read_text(), (
-        "run python scripts/results.py"
-    )
+    results.ablation_figure(tmp_path / "ablations.svg")
+    for figure in ("cifar10.svg", "ablations.svg"):
+        drawn = (tmp_path / figure).read_text()
+        assert drawn == (results.FIGURES / figure).read_text(), "run python scripts/results.py"
 
 
 def test_a_changed_run_would_be_noticed(tmp_path, monkeypatch):
