@@ -9,7 +9,7 @@ import json
 import math
 import re
 from pathlib import Path
-from statistics import mean
+from statistics import mean, variance
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -17,15 +17,13 @@ import torch
 import yaml
 
 from vitbook import VisionTransformer
-from vitbook.training import known_recipes, read_recipe, recorded_runs
+from vitbook.training import known_recipes, read_recipe, recorded_ablations, recorded_runs
 from vitbook.training.runs import flops
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
-ABLATIONS = RUNS / "ablations.jsonl"
-ROWS = ROOT / "vitbook/ablations.yaml"
 OURS = "cifar10-cpu"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
@@ -141,29 +139,26 @@ def card(name):
     return "\n".join(f"- {line}" for line in lines)
 
 
-def ablation_runs():
-    """The recorded ablations by row, in the order of their table."""
-    found = {row: [] for row in yaml.safe_load(ROWS.read_text())["rows"]}
-    for line in ABLATIONS.read_text().splitlines():
-        run = json.loads(line)
-        found[run["row"]].append(run)
-    return {row: sorted(runs, key=lambda run: run["seed"]) for row, runs in found.items()}
-
-
 def ablation():
     """One row per ablation: accuracy on the cut-off images, mean and range over seeds."""
-    found = ablation_runs()
-    base = mean(run["test_accuracy_last_epoch"] for run in found["as it is"])
-    rows = []
-    for row, group in found.items():
-        hits = [run["test_accuracy_last_epoch"] for run in group]
-        work = group[0]["flops_per_image"] / found["as it is"][0]["flops_per_image"]
-        spread = f"{min(hits):.1%} to {max(hits):.1%}" if len(hits) > 1 else "one seed"
-        change = (
-            "" if row == "as it is" else f"{round(100 * (mean(hits) - base), 1) + 0.0:+.1f}"
-        )
-        rows.append([row, f"{mean(hits):.1%}", spread, change, f"{work:.2f}"])
-    return table(["one change", "accuracy", "seeds", "points", "work per image"], rows)
+    found = recorded_ablations()
+    hits = {
+        row: [100 * run["test_accuracy_last_epoch"] for run in runs]
+        for row, runs in found.items()
+    }
+    base, rows = mean(hits["as it is"]), []
+    for row, marks in hits.items():
+        work = found[row][0]["flops_per_image"] / found["as it is"][0]["flops_per_image"]
+        change = "" if row == "as it is" else f"{round(mean(marks) - base, 1) + 0.0:+.1f}"
+        spread = f"{min(marks):.1f}% to {max(marks):.1f}%"
+        rows.append([row, f"{mean(marks):.1f}%", spread, change, f"{work:.2f}"])
+    noise = math.sqrt(mean(variance(marks) for marks in hits.values()))
+    return table(["one change", "accuracy", "seeds", "points", "work per image"], rows) + (
+        "\n\nWork per image is that of one forward pass with all tokens. Trainings that differ "
+        f"in nothing but the seed scatter by {noise:.1f} points (standard deviation, over all "
+        f"rows). So does the difference between two means of two seeds each: believe a row "
+        f"from about {2 * noise:.1f} points on."
+    )
 
 
 def ablation_figure(target):
@@ -171,7 +166,7 @@ def ablation_figure(target):
     matplotlib.rcParams["svg.hashsalt"] = "vitbook"
     hits = {
         row: [100 * run["test_accuracy_last_epoch"] for run in runs]
-        for row, runs in ablation_runs().items()
+        for row, runs in recorded_ablations().items()
     }
     order = sorted(hits, key=lambda row: mean(hits[row]))
     figure, ax = plt.subplots(figsize=(6.4, 6.4), layout="constrained")

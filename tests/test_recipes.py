@@ -130,6 +130,20 @@ def test_every_ablation_can_be_read_and_changes_something():
         assert (changed.data, changed.images, changed.hold_out) == (base.data, 25_000, 5_000)
 
 
+def test_every_ablation_is_recorded_as_it_stands_with_two_seeds():
+    import ablations
+    import yaml
+
+    rows = yaml.safe_load(ablations.ROWS.read_text())["rows"]
+    recorded = training.recorded_ablations()
+    assert list(recorded) == list(rows)
+    for row, group in recorded.items():
+        seeds = [run["seed"] for run in group]
+        assert len(seeds) >= 2 and seeds == sorted(set(seeds)), row
+        for run in group:
+            assert run["changes"] == rows[row], f"{row}: the record is of another change"
+
+
 def test_ablations_go_on_where_they_stopped(tmp_path, monkeypatch):
     import ablations
 

@@ -20,7 +20,7 @@ from vitbook.training.loop import (
 )
 from vitbook.training.muon import Muon
 from vitbook.training.recipes import EngineConfig, Recipe, known_recipes, read_recipe
-from vitbook.training.runs import recorded_runs
+from vitbook.training.runs import recorded_ablations, recorded_runs
 from vitbook.training.weights import load_pretrained, load_weights, save_weights
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "parameter_groups",
     "predict",
     "read_recipe",
+    "recorded_ablations",
     "recorded_runs",
     "save_checkpoint",
     "save_weights",

@@ -249,3 +249,18 @@ def recorded_runs(recipe):
         rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
         histories.append([{k: float(v or "nan") for k, v in row.items()} for row in rows])
     return histories
+
+
+def recorded_ablations():
+    """The recorded ablations: {row: [run, …]}, one run per seed, the rows in their order.
+
+    Each run is a dictionary: row, changes, seed, losses, test_accuracy_last_epoch (on
+    images cut from the training set), flops_per_image, seconds, device, versions, commit.
+    """
+    import yaml
+
+    package = files("vitbook")
+    rows = yaml.safe_load((package / "ablations.yaml").read_text("utf-8"))["rows"]
+    lines = (package / "runs" / "ablations.jsonl").read_text("utf-8").splitlines()
+    runs = sorted(map(json.loads, lines), key=lambda run: run["seed"])
+    return {row: [run for run in runs if run["row"] == row] for row in rows}
