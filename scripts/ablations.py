@@ -23,6 +23,7 @@ KEPT = (
     "test_accuracy_last_epoch",
     "flops_per_image",
     "seconds",
+    "processor_seconds",
     "device",
     "versions",
     "commit",

@@ -52,7 +52,7 @@ def minutes(runs):
     """The minutes of runs, by the device they ran on: {device: [minutes, …]}."""
     found = {}
     for run in runs:
-        device = run["device"].replace("1 threads", "1 thread")  # as older runs say it
+        device = re.sub("^1 threads", "1 thread", run["device"])  # as older runs say it
         found.setdefault(device, []).append(run["seconds"] / 60)
     return found
 

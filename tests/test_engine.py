@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -150,6 +151,20 @@ def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match="not a checkpoint of this training"):
             Engine(model, few, other, tmp_path).resume()
+    before = fresh()
+    for changed, name in (
+        (Engine(before, few, replace(config, learning_rate=0.1), tmp_path), "learning_rate"),
+        (Engine(before, few, replace(config, epochs=2), tmp_path), "epochs"),
+        (Engine(before, data.first(few, 90), config, tmp_path), "training images"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} was .* there, and is .* now"):
+            changed.resume()
+        assert equal(before, fresh()), "nothing was loaded"
+    state = torch.load(path, weights_only=True)
+    del state["processor_seconds"]  # as an older version wrote it
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="not a checkpoint of this training"):
+        Engine(fresh(), few, config, tmp_path).resume()
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(few, tmp_path):
@@ -188,7 +203,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(few, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_write_whole_replaces_in_one_move(tmp_path):
+def test_write_whole_replaces_in_one_move(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_text("old")
     seen = []
@@ -197,8 +212,13 @@ def test_write_whole_replaces_in_one_move(tmp_path):
         part.write_text("new")
         seen.append(path.read_text())
 
+    def synced(number):
+        seen.append((Path(f"/dev/fd/{number}").read_text(), path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", synced)
     write_whole(path, write)
-    assert seen == ["old"] and path.read_text() == "new"
+    assert path.read_text() == "new"
+    assert seen == ["old", ("new", "old")], "on the disk before it takes the old one's name"
 
 
 PARALLEL = """

@@ -4,6 +4,7 @@ import math
 import os
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -145,12 +146,17 @@ class Engine:
                 "the learning rate, lengthen the warm-up, or set bf16 to off"
             )
 
+    def settings(self):
+        """What must not change between two parts of one training."""
+        return {**asdict(self.config), "training images": len(self.data.train.labels)}
+
     def state(self):
         """All that training needs to go on."""
         dice = [torch.get_rng_state()]
         if self.device.type == "cuda":
             dice.append(torch.cuda.get_rng_state(self.device))
         return {
+            "settings": self.settings(),
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "ema": self.ema.state_dict() if self.ema else None,
@@ -176,6 +182,10 @@ class Engine:
         path = self.folder / "last.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            for key, value in self.settings().items():
+                if state["settings"].get(key) != value:
+                    was = state["settings"].get(key)
+                    raise ValueError(f"{key} was {was} there, and is {value} now")
             dice = state["random"]
             if len(dice) != parallel.world():
                 raise KeyError(f"written by {len(dice)} processes, not {parallel.world()}")
@@ -184,14 +194,14 @@ class Engine:
                 optimizer.load_state_dict(saved)
             if self.ema:
                 self.ema.load_state_dict(state["ema"])
+            self.history, self.seconds = state["history"], state["seconds"]
+            self.processor_seconds = state["processor_seconds"]
         except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError,
                 UnpicklingError) as error:  # fmt: skip
             raise ValueError(
                 f"{path} is not a checkpoint of this training ({error}); resume with the "
                 "recipe it was made with, or start afresh in another folder"
             ) from error
-        self.history, self.seconds = state["history"], state["seconds"]
-        self.processor_seconds = state["processor_seconds"]
         own = dice[parallel.rank()]
         torch.set_rng_state(own[0])
         if self.device.type == "cuda":
@@ -315,6 +325,8 @@ def write_whole(path, write):
     part = path.with_name(path.name + ".part")
     try:
         write(part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())  # on the disk, before it takes the old one's name
         os.replace(part, path)
     except (OSError, RuntimeError) as error:
         part.unlink(missing_ok=True)

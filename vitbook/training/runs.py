@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -227,8 +228,12 @@ def device_name(device):
     return f"{threads} thread{'s' * (threads > 1)} of {os.cpu_count()} CPU cores ({name})"
 
 
+@cache
 def commit():
-    """The commit of the source, when vitbook is run from a repository; else None."""
+    """The commit of the source, when vitbook is run from a repository; else None.
+
+    Looked up once: a process goes on with the code that it has loaded.
+    """
     command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -254,8 +259,9 @@ def recorded_runs(recipe):
 def recorded_ablations():
     """The recorded ablations: {row: [run, …]}, one run per seed, the rows in their order.
 
-    Each run is a dictionary: row, changes, seed, losses, test_accuracy_last_epoch (on
-    images cut from the training set), flops_per_image, seconds, device, versions, commit.
+    A row is left out until it has two seeds. Each run is a dictionary: row, changes, seed,
+    losses, test_accuracy_last_epoch (on images cut from the training set),
+    flops_per_image, seconds, device, versions, commit.
     """
     import yaml
 
@@ -263,4 +269,5 @@ def recorded_ablations():
     rows = yaml.safe_load((package / "ablations.yaml").read_text("utf-8"))["rows"]
     lines = (package / "runs" / "ablations.jsonl").read_text("utf-8").splitlines()
     runs = sorted(map(json.loads, lines), key=lambda run: run["seed"])
-    return {row: [run for run in runs if run["row"] == row] for row in rows}
+    found = {row: [run for run in runs if run["row"] == row] for row in rows}
+    return {row: seeds for row, seeds in found.items() if len(seeds) > 1}
