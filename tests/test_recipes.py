@@ -144,6 +144,21 @@ def test_every_ablation_is_recorded_as_it_stands_with_two_seeds():
             assert run["changes"] == rows[row], f"{row}: the record is of another change"
 
 
+def test_an_ablation_shows_once_it_has_two_seeds(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "ablations.yaml").write_text("rows: {one: [], two: [], none: []}")
+    lines = [
+        '{"row": "two", "seed": 1}',
+        '{"row": "one", "seed": 0}',
+        '{"row": "two", "seed": 0}',
+    ]
+    (tmp_path / "runs/ablations.jsonl").write_text("\n".join(lines))
+    monkeypatch.setattr(training.runs, "files", lambda package: tmp_path)
+    assert training.recorded_ablations() == {
+        "two": [{"row": "two", "seed": 0}, {"row": "two", "seed": 1}]
+    }
+
+
 def test_ablations_go_on_where_they_stopped(tmp_path, monkeypatch):
     import ablations
 

@@ -60,6 +60,28 @@ def test_a_run_holds_together(run):
         assert (run / "metrics.jsonl").exists()
 
 
+def test_the_work_of_an_ablation_is_counted_by_hand():
+    """Half of the 64 tokens in three quarters of five epochs; a multiply-add is two."""
+    d, patches, head = 64, 64 * 48 * 64, 64 * 10
+
+    def forward(n):
+        return patches + 4 * (12 * n * d * d + 2 * n * n * d) + head
+
+    assert results.work([]) == 2 * 5 * (0.75 * forward(32) + 0.25 * forward(64))
+    assert results.work(["train.keep=1.0", "train.epochs=3"]) == 2 * 3 * forward(64)
+
+
+def test_the_edge_is_twice_the_noise_between_seeds(monkeypatch):
+    pairs = {"as it is": (0.5, 0.52), "worse": (0.41, 0.41), "better": (0.6, 0.64)}
+    runs = {
+        row: [{"test_accuracy_last_epoch": hits} for hits in pair]
+        for row, pair in pairs.items()
+    }
+    monkeypatch.setattr(results, "recorded_ablations", lambda: runs)
+    _, edge = results.ablation_marks()
+    assert edge == pytest.approx(2 * ((2 + 0 + 8) / 3) ** 0.5)  # variances in points²
+
+
 def test_the_rival_is_resnet_20():
     """He et al. 2016, table 6: 0.27M parameters; counted by hand, with option B's shortcuts."""
     model = rival.resnet20()
