@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
+RIVAL = RUNS / "rival.json"
 OURS = "cifar10-cpu"
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
@@ -95,16 +96,21 @@ def comparison(names):
 
 
 def curves(names, target):
-    """Accuracy on the test set after every epoch, against the share of the training done."""
+    """Accuracy on the test set after every epoch, against the share of the training done.
+
+    A line per recorded run, and one for the rival.
+    """
     matplotlib.rcParams["svg.hashsalt"] = "vitbook"
     figure, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
-    for k, name in enumerate(names):
-        for seed, run in enumerate(recorded_runs(name)):
+    runs = {name: recorded_runs(name) for name in names}
+    runs["ResNet-20, a CNN"] = [json.loads(RIVAL.read_text())["history"]]
+    for k, (name, seeds) in enumerate(runs.items()):
+        for seed, run in enumerate(seeds):
             seen = [row for row in run if not math.isnan(row["test_accuracy"])]
             done = [row["epoch"] / len(run) for row in seen]
             hits = [100 * row["test_accuracy"] for row in seen]
             label = f"{name}, {len(run)} epochs" if seed == 0 else None
-            ax.plot(done, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.3)
+            ax.plot(done, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.6)
     ax.set(xlabel="share of the training done", ylabel="test accuracy in %", xlim=(0, 1))
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
@@ -209,7 +215,8 @@ def ablation_figure(target):
 
 
 def beside():
-    """What TinyViT and our recipe reached, and the processor time that each took."""
+    """What TinyViT, our recipe and the rival reached, and the processor time of each."""
+    rival = json.loads(RIVAL.read_text())
     time = json.loads((RUNS / "processor_time.json").read_text())
     names = ("tinyvit-cifar10", "cifar10-beside-tinyvit")
     reach = [summaries(name)[0]["test_accuracy_last_epoch"] for name in names]
@@ -223,7 +230,13 @@ def beside():
         "for a part of the time. So compare their processor time, reading the pictures "
         f"included: {theirs} for TinyViT, {ours} for ours. Equal is the time, not the "
         "arithmetic, and model, batch, optimizer, schedule and augmentation all differ; with "
-        "one seed of each."
+        "one seed of each.\n\n"
+        "And a CNN beside them: ResNet-20 (He et al. 2016), by `python scripts/rival.py`, with "
+        "the same pictures, crops, flips and batches as ours, and AdamW. Nothing was tuned "
+        f"for it. It has {rival['parameters'] / 1e6:.2f}M parameters and "
+        f"{rival['flops_per_image'] / 1e6:.0f} MFLOPs for one picture. {rival['epochs']} "
+        f"epochs took {rival['whole_process_seconds'] / 60:.0f} minutes of processor time, "
+        f"and it reached {rival['test_accuracy_last_epoch']:.1%}."
     )
 
 

@@ -100,6 +100,16 @@ def test_the_rival_is_resnet_20():
     assert sizes[0] == (16, 32, 32) and sizes[-4] == (64, 8, 8) and sizes[-1] == (10,)
 
 
+def test_the_recorded_rival_holds_together():
+    run = json.loads(results.RIVAL.read_text())
+    history = run["history"]
+    assert run["epochs"] == rival.EPOCHS == len(history)
+    assert history[-1]["test_accuracy"] == pytest.approx(
+        run["test_accuracy_last_epoch"], abs=1e-6
+    )
+    assert run["parameters"] == sum(p.numel() for p in rival.resnet20().parameters())
+
+
 def test_the_rival_has_the_same_budget_and_data():
     ours, theirs = read_recipe(rival.BUDGET), rival.recipe()
     assert theirs.data == ours.data == "cifar10" and not theirs.hold_out
