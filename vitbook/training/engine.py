@@ -182,13 +182,13 @@ class Engine:
         path = self.folder / "last.pt"
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            dice = state["random"]
+            if len(dice) != parallel.world():
+                raise KeyError(f"written by {len(dice)} processes, not {parallel.world()}")
             for key, value in self.settings().items():
                 if state["settings"].get(key) != value:
                     was = state["settings"].get(key)
                     raise ValueError(f"{key} was {was} there, and is {value} now")
-            dice = state["random"]
-            if len(dice) != parallel.world():
-                raise KeyError(f"written by {len(dice)} processes, not {parallel.world()}")
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
