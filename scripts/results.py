@@ -156,7 +156,8 @@ def work(changes):
     dropping = TokenDropping(model)
     image = torch.zeros(1, recipe.model.channels, *recipe.model.image_shape)
     passes = []
-    for dropping.keep in (train.keep, 1.0):
+    for share in (train.keep, 1.0):
+        dropping.keep = share
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(image)
         passes.append(counter.get_total_flops())
