@@ -67,8 +67,8 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     base, device = yaml.safe_load(ROWS.read_text())["base"], parallel.start(arguments.device)
-    given = [f"data={arguments.data}"] if arguments.data else []
-    loaded = to_device(read_data(read_recipe(base, given)), device)  # no row changes the data
+    recipe = read_recipe(base)  # no row changes the data
+    loaded = to_device(read_data(recipe._replace(data=arguments.data or recipe.data)), device)
     for row, changes, seed in missing(arguments.seeds):
         done = run(base, row, changes, seed, loaded)
         with open(RECORD, "a") as file:

@@ -33,11 +33,11 @@ def photographs(size=32):
 @pytest.mark.parametrize("magnitude", [9, 23])
 def test_every_change_is_torchvisions(name, magnitude):
     v2 = load_torchvision("transforms.v2")
-    theirs, images = v2.RandAugment(), photographs()
+    theirs, images = v2.RandAugment(), photographs()[:, :, :20]
     magnitudes, signed = theirs._AUGMENTATION_SPACE[NAMES[name]]
-    table = magnitudes(31, 32, 32)
+    table = magnitudes(31, *images.shape[-2:])
     strength = float(table[magnitude]) if table is not None else 0.0
-    change = space(magnitude / 30, 32)[name]
+    change = space(magnitude / 30, images.shape[-2:])[name]
     for sign in (1, -1) if signed else (1,):
         expected = [
             theirs._apply_image_or_video_transform(

@@ -70,24 +70,24 @@ def test_evaluate_and_predict(tmp_path, capsys):
     assert load_weights(weights / "best.safetensors").config.depth == 1
 
 
-def test_train_on_ones_own_folder(tmp_path, capsys):
+def test_train_on_ones_own_folder(tmp_path, capsys, monkeypatch):
+    mine = tmp_path / "2024_01"  # to YAML this is the number 202401
+    monkeypatch.chdir(tmp_path)
     for split, count in (("train", 12), ("val", 4)):
         for kind, colour in (("dark", 20), ("light", 230)):
-            (tmp_path / "mine" / split / kind).mkdir(parents=True)
+            (mine / split / kind).mkdir(parents=True)
             for i in range(count):
-                path = tmp_path / "mine" / split / kind / f"{i}.png"
+                path = mine / split / kind / f"{i}.png"
                 Image.new("RGB", (40 + i, 30), (colour, colour, colour)).save(path)
     out = tmp_path / "run"
     settings = ["train.epochs=4", "train.batch_size=8", "model.depth=1", "train.crop=0"]
-    main(["train", "tinyvit-cifar10", "--data", str(tmp_path / "mine"), "--out", str(out),
+    main(["train", "tinyvit-cifar10", "--data", mine.name, "--out", str(out),
           "--device", "cpu", "--set", *settings])  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
     assert summary["test_accuracy_last_epoch"] == 1.0
     assert list(summary["class_accuracy"]) == ["dark", "light"]
     capsys.readouterr()
-    main(
-        ["evaluate", str(out / "tinyvit-cifar10.safetensors"), "--data", str(tmp_path / "mine")]
-    )
+    main(["evaluate", str(out / "tinyvit-cifar10.safetensors"), "--data", str(mine)])
     assert "100.00% (8 of 8 images" in capsys.readouterr().out
 
 

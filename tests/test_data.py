@@ -1,5 +1,7 @@
 import hashlib
+import http.client
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -177,8 +179,43 @@ def test_zip_files_are_read_where_they_lie(tmp_path):
     member = bytearray(whole)
     member[whole.index(b"IDAT") + 6] ^= 0xFF
     (zipped / "train.zip").write_bytes(member)
-    with pytest.raises(ValueError, match=r"train\.zip is damaged at top/train"):
+    with pytest.raises(ValueError, match=r"train\.zip cannot be read at top/train"):
         data.load(zipped)
+    member = bytearray(whole)
+    member[whole.rindex(b"PK\x01\x02") + 8] |= 1  # encrypted, says the list at the end
+    (zipped / "train.zip").write_bytes(member)
+    with pytest.raises(ValueError, match=r"train\.zip cannot be read at .*encrypted"):
+        data.load(zipped)
+
+
+def test_what_systems_leave_behind_is_no_class(tmp_path):
+    folders = make_folders(
+        tmp_path / "f", {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}}
+    )
+    plain = data.load(folders)
+    (folders / "train" / ".ipynb_checkpoints").mkdir()
+    (folders / "train" / "a" / ".ipynb_checkpoints").mkdir()
+    (folders / "train" / ".ipynb_checkpoints" / "0.png").write_bytes(b"left behind")
+    (folders / "train" / "a" / "._0.png").write_bytes(b"left behind")
+    zipped = tmp_path / "z"
+    zipped.mkdir()
+    with zipfile.ZipFile(zipped / "all.zip", "w") as archive:
+        for path in folders.rglob("*.png"):
+            archive.write(path, path.relative_to(folders))
+        archive.writestr("__MACOSX/train/a/._0.png", b"left behind")
+    for folder in (folders, zipped):
+        found = data.load(folder)
+        assert found.classes == ["a", "b"]
+        assert torch.equal(found.train.images, plain.train.images)
+
+
+def test_a_class_of_other_files_is_refused(tmp_path):
+    folders = make_folders(
+        tmp_path / "f", {"train": {"a": 1, "b": 1, "c": 0}, "test": {"a": 1, "b": 1}}
+    )
+    (folders / "train" / "c" / "0.tif").write_bytes(b"a format that is not read")
+    with pytest.raises(ValueError, match=r"no images \(.png, .*\) in .*train/c"):
+        data.load(folders)
 
 
 def tiny_imagenet(root):
@@ -302,6 +339,24 @@ def test_fetch_takes_the_first_whole_copy_and_leaves_nothing_else(tmp_path, caps
     assert target.read_bytes() == content
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [http.client.IncompleteRead(b"half"), ValueError("unknown url type"), OSError("no route"),
+     http.client.InvalidURL("control characters")],
+)  # fmt: skip
+def test_whatever_is_wrong_with_an_address_the_next_is_tried(tmp_path, monkeypatch, failure):
+    def copy(address, path):
+        assert path.name.endswith(f".{os.getpid()}.part"), "no other process writes it"
+        if address == "bad":
+            raise failure
+        path.write_bytes(b"content")
+
+    monkeypatch.setattr(downloads, "copy", copy)
+    target, md5 = tmp_path / "set.zip", hashlib.md5(b"content").hexdigest()
+    downloads.fetch(target, md5, ["bad", "good"])
+    assert [path.name for path in tmp_path.iterdir()] == ["set.zip"]
+
+
 def test_a_download_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     def broken(address, path):
         path.write_bytes(b"half")
@@ -313,11 +368,11 @@ def test_a_download_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_every_set_has_a_second_address(monkeypatch):
+def test_torchvisions_sets_have_a_second_address(monkeypatch):
     from vitbook.compat import load_torchvision
 
     monkeypatch.delenv("VITBOOK_MIRROR", raising=False)
-    for name in ("mnist", "fashion-mnist", "cifar10"):
+    for name in ("mnist", "fashion-mnist", "cifar10", "cifar100"):
         source = getattr(load_torchvision("datasets"), data.TORCHVISION[name])
         for path, md5, base in downloads.wanted(source, tmp := downloads.data_root() / name):
             assert tmp in path.parents and len(md5) == 32
@@ -349,6 +404,10 @@ def test_mnist_is_fetched_from_a_mirror(tmp_path, monkeypatch):
     monkeypatch.setenv("VITBOOK_DATA", str(tmp_path / "root"))
     loaded = data.load("mnist")
     assert loaded.train.images.shape == (2, 1, 28, 28) and loaded.test.labels.tolist() == [3, 7]
+    for size in (900, 10, 0):  # unpacking was interrupted
+        (raw,) = (tmp_path / "root").rglob("train-images-idx3-ubyte")
+        raw.write_bytes(raw.read_bytes()[:size])
+        assert torch.equal(data.load("mnist").train.images, loaded.train.images)
 
 
 def test_a_failed_download_says_what_to_do(tmp_path, monkeypatch):

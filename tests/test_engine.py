@@ -1,5 +1,6 @@
 """The engine: equal to chapter 5's loop, resumable at any instant, and refusing bad input."""
 
+import fcntl
 import math
 import os
 import pickle
@@ -24,8 +25,12 @@ from vitbook.training.engine import (
     TokenDropping,
     autocast,
     mixed_loss,
+    prepare,
+    random_states,
+    set_random_states,
     set_rates,
-    switched_on,
+    uses_bf16,
+    uses_compile,
     vary,
     write_whole,
 )
@@ -89,7 +94,7 @@ def test_a_resumed_run_ends_bit_for_bit_the_same(few, tmp_path, pool):
 def start(out, *more):
     command = [sys.executable, "-m", "vitbook", "train", "--seed", "4", "--out", str(out)]
     settings = [
-        "train.epochs=6",
+        "train.epochs=40",
         "model.depth=1",
         "images=300",
         "train.mixup=0.5",
@@ -104,16 +109,23 @@ def start(out, *more):
     )
 
 
+def written(path):
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def test_killed_at_any_instant_it_ends_the_same(tmp_path):
     whole = start(tmp_path / "whole")
     assert whole.wait(300) == 0, whole.stderr.read()
     killed, dice = tmp_path / "killed", random.Random(0)
     for _ in range(3):
+        before = written(killed / "metrics.jsonl")
         run = start(killed, "--resume")
         waited = time.monotonic()
-        while not (killed / "metrics.jsonl").exists() and time.monotonic() - waited < 120:
+        while written(killed / "metrics.jsonl") == before:  # imports take seconds
+            assert time.monotonic() - waited < 120 and run.poll() is None
             time.sleep(0.02)
         time.sleep(dice.uniform(0.0, 1.2))
+        assert run.poll() is None, "killed in the midst of training"
         run.send_signal(signal.SIGKILL)
         run.wait()
         with open(killed / "metrics.jsonl", "a") as file:
@@ -125,6 +137,14 @@ def test_killed_at_any_instant_it_ends_the_same(tmp_path):
         assert equal(one, two), name
     for name in ("history.csv", "metrics.jsonl"):
         assert (killed / name).read_text() == (tmp_path / "whole" / name).read_text(), name
+
+
+def brighter(dataset):
+    """The data set with one pixel changed."""
+    images, labels = dataset.train
+    images = images.clone()
+    images[0, 0, 0, 0] += 1
+    return dataset._replace(train=data.Split(images, labels))
 
 
 class Evil:
@@ -151,11 +171,18 @@ def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match="not a checkpoint of this training"):
             Engine(model, few, other, tmp_path).resume()
+    with pytest.raises(ValueError, match="model was .*heads=4.* there, and is .*heads=2"):
+        Engine(fresh(heads=2), few, config, tmp_path).resume()  # its weights would fit
     before = fresh()
+    elsewhere = Engine(before, few, config, tmp_path)
+    elsewhere.device = torch.device("cuda")
     for changed, name in (
         (Engine(before, few, replace(config, learning_rate=0.1), tmp_path), "learning_rate"),
         (Engine(before, few, replace(config, epochs=2), tmp_path), "epochs"),
         (Engine(before, data.first(few, 90), config, tmp_path), "training images"),
+        (Engine(before, brighter(few), config, tmp_path), "sum of all pixels"),
+        (Engine(before, few._replace(classes=list("abcdefghij")), config, tmp_path), "classes"),
+        (elsewhere, "device"),
     ):
         with pytest.raises(ValueError, match=f"{name} was .* there, and is .* now"):
             changed.resume()
@@ -183,6 +210,23 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(few, tmp_p
     again.resume()
     assert len(again.history) == 1 and again.model.head.bias.isfinite().all()
     assert len(again.run(progress=False)) == 3
+
+
+def test_the_last_step_of_an_epoch_is_checked_after_it_moved_the_weights(few, tmp_path):
+    """The loss is that of before the step: it is finite still."""
+    engine = Engine(fresh(), few, EngineConfig(epochs=3, batch_size=100), tmp_path)
+
+    def spoil(engine):
+        engine.model.head.weight.register_hook(lambda gradient: gradient * math.inf)
+
+    with pytest.raises(
+        FloatingPointError,
+        match=r"gradient's length is (inf|nan) in epoch 2, step 2; the checkpoint of epoch 1 .*"
+        "Start afresh in another folder",
+    ):
+        engine.run(False, spoil)
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert all(value.isfinite().all() for value in state["model"].values())
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(few, tmp_path):
@@ -213,6 +257,7 @@ def test_write_whole_replaces_in_one_move(tmp_path, monkeypatch):
         seen.append(path.read_text())
 
     def synced(number):
+        assert fcntl.fcntl(number, fcntl.F_GETFL) & os.O_RDWR, "Windows asks for that"
         seen.append((Path(f"/dev/fd/{number}").read_text(), path.read_text()))
 
     monkeypatch.setattr(os, "fsync", synced)
@@ -222,11 +267,21 @@ def test_write_whole_replaces_in_one_move(tmp_path, monkeypatch):
 
 
 PARALLEL = """
-import sys, torch
+import sys, time, torch
+from pathlib import Path
 from vitbook import VisionTransformer, data, preset
 from vitbook.training import EngineConfig, parallel
 from vitbook.training.engine import Engine
 device = parallel.start("cpu")
+
+def made():  # the first process takes its time; the others are called when it is done
+    if parallel.rank() == 0:
+        time.sleep(1)
+        Path(sys.argv[1]).touch()
+    assert Path(sys.argv[1]).exists()
+    return True
+
+assert parallel.leader_first(made)
 digits = data.first(data.load("digits"), 130)
 torch.manual_seed(0)
 model = VisionTransformer(preset("digits", depth=1))
@@ -238,12 +293,35 @@ loss, _, _ = engine.step(index, 0, 2)
 if parallel.rank() == 0:
     found = {k: p.grad for k, p in model.named_parameters() if p.requires_grad}
     torch.save({**found, "the loss": loss}, sys.argv[1])
-print(parallel.rank(), parallel.world())
+
+def make(folder):
+    torch.manual_seed(0)
+    model = VisionTransformer(preset("digits", depth=1, dropout=0.1))
+    return Engine(model, digits, EngineConfig(epochs=3, batch_size=65, mixup=0.5), folder)
+
+def stop(engine):
+    if len(engine.history) == 2:
+        raise KeyboardInterrupt
+
+folder = Path(sys.argv[1] + " stopped")
+folder.mkdir(exist_ok=True)
+straight = make(None)
+straight.run(False)
+try:
+    make(folder).run(False, stop)
+except KeyboardInterrupt:
+    parallel.gather("until the first process has written")
+resumed = make(folder)
+resumed.resume()
+resumed.run(False)
+pairs = zip(straight.model.parameters(), resumed.model.parameters(), strict=True)
+same = all(torch.equal(a, b) for a, b in pairs) and straight.history == resumed.history
+print(f"rank {parallel.rank()} of {parallel.world()}, resumed the same: {same}")
 parallel.stop()
 """
 
 
-def test_two_processes_have_gradient_and_loss_of_the_joined_batch(tmp_path):
+def test_two_processes_have_gradient_and_loss_of_the_joined_batch_and_resume(tmp_path):
     script = tmp_path / "step.py"
     script.write_text(PARALLEL)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -252,14 +330,16 @@ def test_two_processes_have_gradient_and_loss_of_the_joined_batch(tmp_path):
         command = [sys.executable, *prefix, str(script), str(tmp_path / name)]
         run = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr[-3000:]
-        assert name == "one" or "1 2" in run.stdout
+        world = 1 if name == "one" else 2
+        for rank in range(world):
+            assert f"rank {rank} of {world}, resumed the same: True" in run.stdout
     one, two = (torch.load(tmp_path / name, weights_only=True) for name in ("one", "two"))
     assert one.keys() == two.keys() and len(one) > 10
     for name in one:
         assert_close(one[name], two[name], msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_torchrun_trains_and_resumes_a_recipe(tmp_path):
+def test_torchrun_trains_a_recipe_and_finds_it_done(tmp_path):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ours = ["-m", "vitbook", "train", "--out", str(tmp_path), "--resume", "--set"]
     command = [sys.executable, *torchrun, *ours, "images=128", "model.depth=1"]
@@ -432,10 +512,58 @@ def test_dropping_and_strong_changes_end_when_the_recipe_says(few):
     assert [strong for _, strong in seen] == [True] * 7 + [False] * 3
 
 
-def test_switches():
+def test_a_small_batch_does_not_change_the_kernels_of_those_after_it(few, monkeypatch):
+    graphs, used = [], []
+
+    def backend(graph, inputs):
+        number = len(graphs)
+        graphs.append(graph)
+
+        def call(*arguments):
+            used.append(number)
+            return graph.forward(*arguments)
+
+        return call
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda m, **k: compile_(m, backend=backend, **k))
+    try:
+        model = prepare(fresh(), torch.device("cpu"), EngineConfig(compile="on"))
+        for count in (64, 64, 29, 64, 29, 64):
+            model(torch.zeros(count, 1, 8, 8))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch._dynamo.reset()
+    assert used == [0, 0, 1, 0, 1, 0]
+
+
+def test_the_dice_of_a_gpu_are_kept(monkeypatch):
+    for kind in ("cuda", "mps"):
+        state, device = {"now": torch.tensor([1, 2])}, torch.device(kind)
+        module = getattr(torch, kind)
+        monkeypatch.setattr(module, "get_rng_state", lambda *device, s=state: s["now"])
+        monkeypatch.setattr(
+            module, "set_rng_state", lambda new, *device, s=state: s.update(now=new)
+        )
+        kept, own = random_states(device), torch.rand(3)
+        state["now"] = None
+        set_random_states(kept, device)
+        assert state["now"].tolist() == [1, 2] and torch.equal(torch.rand(3), own)
+
+
+def test_switches(monkeypatch):
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert not switched_on("auto", cpu) and switched_on("auto", cuda)
-    assert switched_on("on", cpu) and not switched_on("off", cuda)
+    auto, on, off = (EngineConfig(bf16=way, compile=way) for way in ("auto", "on", "off"))
+    monkeypatch.setattr("vitbook.training.engine.find_spec", lambda name: name == "triton")
+    for number, bf16, compiled in ((6, False, False), (7, False, True), (8, True, True)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, n=number: (n, 0))
+        assert uses_bf16(auto, cuda) == bf16 and uses_compile(auto, cuda) == compiled
+        assert uses_bf16(on, cuda) and uses_compile(on, cuda)
+        assert not uses_bf16(off, cuda) and not uses_compile(off, cuda)
+    for uses in (uses_bf16, uses_compile):
+        assert uses(on, cpu) and not uses(auto, cpu)
+    monkeypatch.setattr("vitbook.training.engine.find_spec", lambda name: None)
+    assert not uses_compile(auto, cuda) and uses_compile(on, cuda)
     with autocast(cpu, EngineConfig(bf16="on")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
     with autocast(cpu, EngineConfig()):

@@ -73,6 +73,21 @@ def test_switches_need_no_quotes(said, meant):
         ("train.optimizer=sgd", r"optimizer must be one of \('adamw', 'muon'\), got 'sgd'"),
         ("train.epochs", "expected KEY=VALUE such as train.epochs=5, got 'train.epochs'"),
         ("model=tinyvitt", "no preset is called 'tinyvitt'"),
+        ("model=5", "model must be a section with keys, got 5"),
+        ("train=3", "train must be a section with keys, got 3"),
+        ("hold_out=many", "hold_out .* must be of kind int, got 'many'"),
+        ("images=1.5", "images .* must be of kind int, got 1.5"),
+        ("train.rand_augment=9", "rand_augment .* must be of kind list, got 9"),
+        ("train.rand_augment=[2]", r"rand_augment must be \[changes per image, magnitude\]"),
+        ("train.rand_augment=[2", r"train.rand_augment=\[2 is not YAML"),
+        ("train.label_smoothing=2", "label_smoothing must be from 0 to 1, got 2"),
+        ("train.keep=-1", "keep must be from 0 to 1, got -1"),
+        ("train.clean=2", "clean must be from 0 to 1, got 2"),
+        ("train.ema=1", "ema must be below 1 and keep above 0, got ema=1"),
+        ("train.keep=0", "ema must be below 1 and keep above 0, got .* keep=0"),
+        ("model.patch_size=0", "patch_size must be at least 1, got 0"),
+        ("model.drop_path=1", "drop_path must be from 0 to below 1, got 1"),
+        ("model={dim: 64}", "model in .*missing .*image_size.*; give them, or name a preset"),
     ],
 )
 def test_mistakes_are_named(change, message):
@@ -99,6 +114,17 @@ def test_a_part_of_the_data_and_a_cut_for_tuning():
     assert cut <= pictures and not cut & {i.numpy().tobytes() for i in whole.test.images}
     again = read_data(read_recipe("digits", ["hold_out=300"]))
     assert (again.test.images == tuning.test.images).all()
+
+
+def test_cuts_that_leave_nothing_are_refused():
+    for change, message in (
+        ("images=0", "images=0: training needs at least one image"),
+        ("images=-5", "images=-5: training needs"),
+        ("hold_out=1437", "hold_out=1437: choose from 1 to 1436"),
+        ("hold_out=-1", "hold_out=-1: choose from 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_data(read_recipe("digits", [change]))
 
 
 def test_the_model_is_fitted_to_the_data():

@@ -19,11 +19,11 @@ def train(arguments):
     changes = list(arguments.set)
     if arguments.seed is not None:
         changes.append(f"train.seed={arguments.seed}")
-    if arguments.data:
-        changes.append(f"data={arguments.data}")
     recipe = read_recipe(arguments.recipe, changes)
+    if arguments.data:
+        recipe = recipe._replace(data=arguments.data)
     device = parallel.start(arguments.device)
-    loaded = data.to_device(read_data(recipe), device)
+    loaded = data.to_device(parallel.leader_first(lambda: read_data(recipe)), device)
     recipe = recipe._replace(model=fitted(recipe.model, loaded))
     out = Path(arguments.out or f"runs/{recipe.name}/seed{recipe.train.seed}")
     summary = runs.record(
@@ -38,7 +38,7 @@ def read_data(recipe):
     height, width = recipe.model.image_shape
     own = recipe.data in data.BUILT_IN or height != width
     loaded = data.load(recipe.data, None if own else height)
-    if recipe.images:
+    if recipe.images is not None:
         loaded = data.first(loaded, recipe.images)
     return data.hold_out(loaded, recipe.hold_out) if recipe.hold_out else loaded
 

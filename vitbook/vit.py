@@ -34,7 +34,8 @@ class ViTConfig:
         attention_bias: whether query, key and value projections have a bias.
 
     Raises:
-        ValueError: sizes that do not divide, or an unknown pool or position.
+        ValueError: sizes that do not divide or are below 1, rates outside 0…1, or an unknown
+            pool or position.
     """
 
     image_size: int | tuple[int, int]
@@ -55,6 +56,12 @@ class ViTConfig:
     def __post_init__(self):
         check_heads(self.dim, self.heads)
         height, width = self.image_shape
+        for name in ("patch_size", "channels", "classes", "depth", "mlp_dim"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("dropout", "attention_dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
                 f"patch_size={self.patch_size} does not divide image_size={self.image_size}; "

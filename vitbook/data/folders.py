@@ -43,6 +43,11 @@ def from_folders(folder, name, size=None):
     files = list(list_files(Path(folder)))
     special = {file.parts[-1]: file for file in files if file.parts[-1].endswith(".txt")}
     train = by_class(files, "train", {})
+    named = {
+        file.parts[1] for file in files if file.parts[0] == "train" and len(file.parts) > 2
+    }
+    if bare := sorted(named - train.keys()):
+        raise ValueError(f"no images ({', '.join(SUFFIXES)}) in {folder}/train/{bare[0]}")
     if len(train) < 2:
         raise ValueError(
             f"{folder}/train holds {len(train)} class folders; expected one folder of images "
@@ -64,16 +69,22 @@ def from_folders(folder, name, size=None):
 
 
 def list_files(folder):
-    """Every file below a folder; where there is no ``train``, those in its zip files."""
+    """Every file below a folder; where there is no ``train``, those in its zip files.
+
+    Names that begin with a dot are left out: systems and editors put them there.
+    """
     if not (folder / "train").is_dir():
         for path in sorted(folder.glob("*.zip")):
             yield from list_zip(path)
     for part in SPLITS:
         for path in sorted((folder / part).rglob("*")):
+            parts = path.relative_to(folder).parts
+            if any(part.startswith(".") for part in parts):
+                continue
             if path.is_dir() and not any(path.iterdir()):
                 raise ValueError(f"no images ({', '.join(SUFFIXES)}) in {path}")
             if path.is_file():
-                yield File(path.relative_to(folder).parts, str(path), path.read_bytes)
+                yield File(parts, str(path), path.read_bytes)
     for path in folder.glob("*.txt"):
         yield File((path.name,), str(path), path.read_bytes)
 
@@ -87,7 +98,7 @@ def list_zip(path):
     for name in sorted(archive.namelist()):
         parts = tuple(name.split("/"))
         top = next((i for i, part in enumerate(parts) if part in SPLITS), len(parts) - 1)
-        if parts[-1]:  # else a folder
+        if parts[-1] and not any(part.startswith(".") for part in parts):  # else a folder
             yield File(parts[top:], f"{path}/{name}", partial(read_member, archive, name))
 
 
@@ -95,9 +106,9 @@ def read_member(archive, name):
     """The bytes of one file in a zip file; its own checksum is checked on the way."""
     try:
         return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise ValueError(
-            f"{archive.filename} is damaged at {name} ({error}); replace it"
+            f"{archive.filename} cannot be read at {name} ({error}); replace it"
         ) from error
 
 

@@ -19,7 +19,7 @@ def rand_augment(images, operations, magnitude):
     Returns:
         uint8, same shape.
     """
-    changes = space(magnitude / 30, images.shape[-1])
+    changes = space(magnitude / 30, images.shape[-2:])
     if images.shape[1] == 1:  # grey has no colour to change
         changes = {name: change for name, change in changes.items() if name != "color"}
     images = images.clone()
@@ -33,13 +33,13 @@ def rand_augment(images, operations, magnitude):
     return images
 
 
-def space(strength, side):
+def space(strength, shape):
     """The fourteen changes of RandAugment's Table 1 as functions of (images, sign).
 
     Args:
         strength: 0…1; full strength is 0.3 of shear, 30°, 0.9 of colour, 0.45 of
-            the side in translation, as in torchvision.
-        side: width of the images in pixels.
+            height or width in translation, as in torchvision.
+        shape: (height, width) of the images in pixels.
     """
     from vitbook.compat import load_torchvision
 
@@ -47,7 +47,7 @@ def space(strength, side):
     # torchvision shears about the corner of the image unless told the upper left one.
     corner = {"angle": 0.0, "scale": 1.0, "center": [0, 0]}
     degrees = torch.tensor(0.3 * strength).atan().rad2deg().item()
-    pixels = int(150 / 331 * side * strength)
+    down, across = (int(150 / 331 * side * strength) for side in shape)
 
     def moved(images, shear=(0.0, 0.0), translate=(0, 0)):
         return f.affine(images, shear=list(shear), translate=list(translate), **corner)
@@ -56,8 +56,8 @@ def space(strength, side):
         "identity": lambda x, sign: x,
         "shear x": lambda x, sign: moved(x, shear=(sign * degrees, 0.0)),
         "shear y": lambda x, sign: moved(x, shear=(0.0, sign * degrees)),
-        "translate x": lambda x, sign: moved(x, translate=(sign * pixels, 0)),
-        "translate y": lambda x, sign: moved(x, translate=(0, sign * pixels)),
+        "translate x": lambda x, sign: moved(x, translate=(sign * across, 0)),
+        "translate y": lambda x, sign: moved(x, translate=(0, sign * down)),
         "rotate": lambda x, sign: f.rotate(x, sign * 30 * strength),
         "brightness": lambda x, sign: f.adjust_brightness(x, 1 + sign * 0.9 * strength),
         "color": lambda x, sign: f.adjust_saturation(x, 1 + sign * 0.9 * strength),

@@ -27,7 +27,12 @@ def first(dataset, count):
 
     Pictures from class folders lie class by class, so those are shuffled before, always
     in the same way.
+
+    Raises:
+        ValueError: a count below 1.
     """
+    if count < 1:
+        raise ValueError(f"images={count}: training needs at least one image")
     images, labels = dataset.train
     if (labels.diff() >= 0).all():
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
@@ -40,7 +45,15 @@ def hold_out(dataset, count, seed=5000):
 
     For tuning: whatever is chosen by looking at them, the test set stays unseen. The
     same ``seed`` always cuts the same images.
+
+    Raises:
+        ValueError: none would be cut off, or none left.
     """
+    if not 0 < count < len(dataset.train.labels):
+        raise ValueError(
+            f"hold_out={count}: choose from 1 to {len(dataset.train.labels) - 1}, one less "
+            "than there are training images"
+        )
     order = torch.randperm(
         len(dataset.train.labels), generator=torch.Generator().manual_seed(seed)
     )

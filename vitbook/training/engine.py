@@ -5,6 +5,7 @@ import os
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -96,14 +97,15 @@ class Engine:
             loss, norm, rate = self.step(index, step, steps)
             total = total + loss * len(index)
             if step % EVERY == 0 or self.device.type == "cpu":  # reading it waits for a GPU
-                self.check(loss.item(), epoch, step)
+                self.check("loss", loss, epoch, step)
             if step % EVERY == 0:
                 line = {"step": step, "epoch": epoch + 1, "loss": loss.item()}
                 self.log({**line, "learning_rate": rate, "gradient_norm": norm.item()})
             bar.update(epoch + (i + 1) / len(batches) - bar.n)
-        mean = (total / count).item()
-        self.check(mean, epoch, step)
-        return mean
+        mean = total / count
+        self.check("loss", mean, epoch, step)
+        self.check("gradient's length", norm, epoch, step)  # it has moved the weights since
+        return mean.item()
 
     def step(self, index, step, steps):
         """One batch; returns its loss, the length of the gradient and the learning rate."""
@@ -137,24 +139,30 @@ class Engine:
         due = epochs % self.config.evaluate_every == 0 or epochs == self.config.epochs
         return accuracy(self.result, self.data.test) if due else None
 
-    def check(self, loss, epoch, step):
-        """Stop at a loss that is no number, before a checkpoint is made of it."""
-        if not math.isfinite(loss):
+    def check(self, name, number, epoch, step):
+        """Stop where a number is none, before a checkpoint is made of it."""
+        if not math.isfinite(number):
             kept = f"; the checkpoint of epoch {epoch} is kept" if self.history else ""
             raise FloatingPointError(
-                f"the loss is {loss} in epoch {epoch + 1}, step {step + 1}{kept}. Lower "
-                "the learning rate, lengthen the warm-up, or set bf16 to off"
+                f"the {name} is {number:g} in epoch {epoch + 1}, step {step + 1}{kept}. Start "
+                "afresh in another folder with a lower learning rate, a longer warm-up, or "
+                "bf16 off"
             )
 
     def settings(self):
         """What must not change between two parts of one training."""
-        return {**asdict(self.config), "training images": len(self.data.train.labels)}
+        images, labels = self.data.train
+        return {
+            **asdict(self.config),
+            "model": str(getattr(self.model, "config", "")),
+            "device": self.device.type,
+            "training images": len(labels),
+            "sum of all pixels": images.sum(dtype=torch.int64).item(),
+            "classes": [str(name) for name in self.data.classes],
+        }
 
     def state(self):
         """All that training needs to go on."""
-        dice = [torch.get_rng_state()]
-        if self.device.type == "cuda":
-            dice.append(torch.cuda.get_rng_state(self.device))
         return {
             "settings": self.settings(),
             "model": self.model.state_dict(),
@@ -163,7 +171,7 @@ class Engine:
             "history": self.history,
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
-            "random": parallel.gather(dice),  # one entry per process
+            "random": parallel.gather(random_states(self.device)),  # one entry per process
         }
 
     def save(self):
@@ -202,10 +210,26 @@ class Engine:
                 f"{path} is not a checkpoint of this training ({error}); resume with the "
                 "recipe it was made with, or start afresh in another folder"
             ) from error
-        own = dice[parallel.rank()]
-        torch.set_rng_state(own[0])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(own[1], self.device)
+        set_random_states(dice[parallel.rank()], self.device)
+
+
+def random_states(device):
+    """The states of the generators that a training on this device draws from."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    if device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def set_random_states(states, device):
+    """Put those generators back to where they were."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(states[1])
 
 
 def make_optimizers(model, config):
@@ -274,7 +298,7 @@ class TokenDropping:
 
     def __init__(self, model):
         self.keep, self.first = 1.0, int(model.config.pool == "cls")
-        self.hook = model.embeddings.register_forward_hook(self)
+        model.embeddings.register_forward_hook(self)
 
     def __call__(self, module, inputs, tokens):
         if not module.training or self.keep >= 1:
@@ -292,9 +316,20 @@ def average(model, decay):
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
-def switched_on(switch, device):
-    """Whether a setting of "on", "off" or "auto" is on; "auto" is on with CUDA."""
-    return switch == "on" or (switch == "auto" and device.type == "cuda")
+def capability(device):
+    """CUDA's compute capability, such as 8 for an A100; 0 on other devices."""
+    return torch.cuda.get_device_capability(device)[0] if device.type == "cuda" else 0
+
+
+def uses_bf16(config, device):
+    """Whether to train in bfloat16; "auto" where a GPU does not merely emulate it."""
+    return config.bf16 == "on" or (config.bf16 == "auto" and capability(device) >= 8)
+
+
+def uses_compile(config, device):
+    """Whether to compile; "auto" on GPUs that Triton, the compiler's language, knows."""
+    able = capability(device) >= 7 and find_spec("triton") is not None
+    return config.compile == "on" or (config.compile == "auto" and able)
 
 
 def prepare(model, device, config):
@@ -303,15 +338,17 @@ def prepare(model, device, config):
         model = DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
-    if switched_on(config.compile, device):
+    if uses_compile(config, device):
         torch.set_float32_matmul_precision("high")
-        model = torch.compile(model)
+        # One graph for each shape. Else the first small batch would change the kernels of
+        # all later ones, and a resumed training would run others than one straight through.
+        model = torch.compile(model, dynamic=False)
     return model
 
 
 def autocast(device, config):
     """bfloat16 inside, where it is on."""
-    if not switched_on(config.bf16, device):
+    if not uses_bf16(config, device):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
@@ -325,7 +362,7 @@ def write_whole(path, write):
     part = path.with_name(path.name + ".part")
     try:
         write(part)
-        with open(part, "rb") as file:
+        with open(part, "rb+") as file:  # Windows syncs only what may be written
             os.fsync(file.fileno())  # on the disk, before it takes the old one's name
         os.replace(part, path)
     except (OSError, RuntimeError) as error:

@@ -132,7 +132,8 @@ def train(model, data, config, checkpoint=None, stop_after=None, progress=True):
         model: any module from images to logits, on the device of the data.
         data: a :class:`vitbook.data.Dataset`.
         config: a :class:`TrainConfig`.
-        checkpoint: a path. If the file exists, training goes on from it.
+        checkpoint: a path. If the file exists, training goes on from it; on a CPU to
+            the same weights, as only the CPU's dice are kept.
         stop_after: stop before the end, after this many epochs.
         progress: whether to draw a progress bar.
 

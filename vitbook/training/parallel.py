@@ -16,14 +16,15 @@ def start(device):
         ValueError: this machine has no such device.
     """
     kind = fastest() if device == "auto" else device
+    if kind == "cuda" and "LOCAL_RANK" in os.environ:
+        kind = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         torch.empty(0, device=kind)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"no device {kind!r} here ({reason}); try auto or cpu") from error
     if "LOCAL_RANK" in os.environ and not distributed.is_initialized():
-        if kind == "cuda":
-            kind = f"cuda:{os.environ['LOCAL_RANK']}"
+        if kind.startswith("cuda"):
             torch.cuda.set_device(kind)
         distributed.init_process_group("nccl" if kind.startswith("cuda") else "gloo")
     return torch.device(kind)
@@ -50,6 +51,18 @@ def rank():
 def world():
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def leader_first(make):
+    """Call a function in each machine's first process, and then in the others.
+
+    For what the first one leaves on the disk, a download for one.
+    """
+    leads = os.environ.get("LOCAL_RANK", "0") == "0"
+    made = make() if leads else None
+    if world() > 1:
+        distributed.barrier()
+    return made if leads else make()
 
 
 def same_for_all(tensor):

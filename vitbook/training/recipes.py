@@ -12,6 +12,8 @@ from vitbook.vit import ViTConfig, preset
 OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("cosine", "constant")
 SWITCHES = ("auto", "on", "off")
+SHARES = ("warmup", "label_smoothing", "erase", "mix_probability", "clean", "keep", "dropping",
+          "ema")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,18 @@ class EngineConfig(TrainConfig):
         for name in ("epochs", "batch_size", "evaluate_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in SHARES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
+        if self.ema == 1 or self.keep == 0:
+            raise ValueError(
+                f"ema must be below 1 and keep above 0, got ema={self.ema}, keep={self.keep}"
+            )
+        if len(self.rand_augment) not in (0, 2):
+            raise ValueError(
+                "rand_augment must be [changes per image, magnitude] or [], "
+                f"got {list(self.rand_augment)}"
+            )
 
 
 class Recipe(NamedTuple):
@@ -96,32 +110,26 @@ def read_recipe(name, changes=()):
         ValueError: an unknown recipe (the message lists the known ones), an unknown key
             (the message names the nearest known one), or a value of the wrong kind.
     """
-    import yaml  # only needed here
-
     known = known_recipes()
     if name not in known and not Path(name).is_file():
         raise ValueError(f"no recipe is called {name!r}; known: {', '.join(known)}, or a path")
     path = folder() / f"{name}.yaml" if name in known else Path(name)
-    try:
-        recipe = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        where = " ".join(str(error).split())
-        raise ValueError(f"{path} is not YAML: {where}") from error
+    recipe = parse(path.read_text("utf-8"), path)
     if not isinstance(recipe, dict):
         raise ValueError(f"{path} is no recipe: expected keys such as {', '.join(KEYS)}")
     for change in changes:
-        apply(recipe, change, yaml.safe_load)
+        apply(recipe, change)
     check_keys(recipe, KEYS, str(path))
-    model = recipe.get("model", "digits")
-    model = {"preset": model} if isinstance(model, str) else dict(model)
+    model = section(recipe, "model") or {"preset": "digits"}
+    images = recipe.get("images")
     base = preset(model.pop("preset")) if "preset" in model else ViTConfig
     return Recipe(
         path.name.removesuffix(".yaml"),
         str(recipe.get("data", "digits")),
         fill(base, model, f"model in {path}"),
-        fill(EngineConfig, recipe.get("train") or {}, f"train in {path}"),
-        recipe.get("images"),
-        recipe.get("hold_out", 0),
+        fill(EngineConfig, section(recipe, "train"), f"train in {path}"),
+        None if images is None else cast(images, int, f"images ({path})"),
+        cast(recipe.get("hold_out", 0), int, f"hold_out ({path})"),
         {key: recipe[key] for key in ("source", "published") if key in recipe},
     )
 
@@ -136,18 +144,35 @@ def known_recipes():
     return sorted(path.name.removesuffix(".yaml") for path in folder().iterdir())
 
 
-def apply(recipe, change, parse):
+def parse(text, where):
+    """What a YAML text says."""
+    import yaml  # only needed here
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def section(recipe, name):
+    """A section of a recipe as a new dictionary; a text stands for a preset."""
+    found = recipe.get(name)
+    found = {"preset": found} if isinstance(found, str) else found or {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} must be a section with keys, got {found!r}")
+    return dict(found)
+
+
+def apply(recipe, change):
     """Set one value of a recipe: "train.epochs=5"."""
     key, equals, value = change.partition("=")
     if not equals:
         raise ValueError(f"expected KEY=VALUE such as train.epochs=5, got {change!r}")
     first, dot, second = key.partition(".")
     if not dot:
-        recipe[first] = parse(value)
+        recipe[first] = parse(value, change)
         return
-    section = recipe.get(first) or {}
-    section = {"preset": section} if isinstance(section, str) else dict(section)
-    recipe[first] = {**section, second: parse(value)}
+    recipe[first] = {**section(recipe, first), second: parse(value, change)}
 
 
 def check_keys(given, known, where):
@@ -164,7 +189,10 @@ def fill(base, values, where):
     kinds = {field.name: field.type for field in fields(base)}
     check_keys(values, list(kinds), where)
     values = {key: cast(value, kinds[key], f"{key} ({where})") for key, value in values.items()}
-    return base(**values) if isinstance(base, type) else replace(base, **values)
+    try:
+        return base(**values) if isinstance(base, type) else replace(base, **values)
+    except TypeError as error:  # fields are missing
+        raise ValueError(f"{where}: {error}; give them, or name a preset") from error
 
 
 def cast(value, kind, where):
@@ -176,6 +204,8 @@ def cast(value, kind, where):
             return float(value)
         except (TypeError, ValueError):
             pass  # refused below
-    if kind in (int, float, bool, str) and type(value) is not kind:
-        raise ValueError(f"{where} must be of kind {kind.__name__}, got {value!r}")
-    return tuple(value) if isinstance(value, list) else value
+    value = tuple(value) if isinstance(value, list) else value
+    if kind in (int, float, bool, str, tuple) and type(value) is not kind:
+        kind = "list" if kind is tuple else kind.__name__
+        raise ValueError(f"{where} must be of kind {kind}, got {value!r}")
+    return value
