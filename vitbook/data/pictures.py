@@ -97,6 +97,9 @@ def photograph(name, size):
 
     Returns:
         (3, size, size), uint8.
+
+    Raises:
+        ValueError: an unknown name; the message lists the known ones.
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"no photograph is called {name!r}; known: {', '.join(PHOTOGRAPHS)}")

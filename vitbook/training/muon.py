@@ -17,6 +17,9 @@ class Muon(torch.optim.Optimizer):
         lr: size of the step.
         weight_decay: decoupled, as in AdamW.
         momentum: of the running average of gradients; Nesterov's look ahead is on.
+
+    Raises:
+        ValueError: a parameter that is no matrix.
     """
 
     def __init__(self, params, lr=0.02, weight_decay=0.0, momentum=0.95):
@@ -27,7 +30,7 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(f"Muon takes matrices only, got shape {tuple(p.shape)}")
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self):
         """Move every matrix that has a gradient."""
         for group in self.param_groups:
             alike = defaultdict(list)

@@ -124,6 +124,7 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
         data: the data set, on the device to train on.
         folder: where the record goes.
         resume: go on from ``last.pt`` in that folder, if it is there.
+        progress: whether to draw a progress bar.
 
     Returns:
         The summary; None in all processes but the first.
