@@ -203,6 +203,7 @@ def test_what_systems_leave_behind_is_no_class(tmp_path):
         for path in folders.rglob("*.png"):
             archive.write(path, path.relative_to(folders))
         archive.writestr("__MACOSX/train/a/._0.png", b"left behind")
+    (zipped / "._all.zip").write_bytes(b"left behind")
     for folder in (folders, zipped):
         found = data.load(folder)
         assert found.classes == ["a", "b"]
@@ -213,9 +214,10 @@ def test_a_class_of_other_files_is_refused(tmp_path):
     folders = make_folders(
         tmp_path / "f", {"train": {"a": 1, "b": 1, "c": 0}, "test": {"a": 1, "b": 1}}
     )
-    (folders / "train" / "c" / "0.tif").write_bytes(b"a format that is not read")
-    with pytest.raises(ValueError, match=r"no images \(.png, .*\) in .*train/c"):
-        data.load(folders)
+    for name in (".DS_Store", "0.tif"):  # a format that is not read
+        (folders / "train" / "c" / name).write_bytes(b"no picture")
+        with pytest.raises(ValueError, match=r"no images \(.png, .*\) in .*train/c"):
+            data.load(folders)
 
 
 def tiny_imagenet(root):

@@ -86,6 +86,8 @@ def test_switches_need_no_quotes(said, meant):
         ("train.ema=1", "ema must be below 1 and keep above 0, got ema=1"),
         ("train.keep=0", "ema must be below 1 and keep above 0, got .* keep=0"),
         ("model.patch_size=0", "patch_size must be at least 1, got 0"),
+        ("model.dim=0", "dim must be at least 1, got 0"),
+        ("model.image_size=-8", "image_size must be at least 1, got -8"),
         ("model.drop_path=1", "drop_path must be from 0 to below 1, got 1"),
         ("model={dim: 64}", "model in .*missing .*image_size.*; give them, or name a preset"),
     ],

@@ -34,8 +34,8 @@ class ViTConfig:
         attention_bias: whether query, key and value projections have a bias.
 
     Raises:
-        ValueError: sizes that do not divide or are below 1, rates outside 0…1, or an unknown
-            pool or position.
+        ValueError: sizes that do not divide or are below 1, rates below 0 or not below 1, or an
+            unknown pool or position.
     """
 
     image_size: int | tuple[int, int]
@@ -56,9 +56,11 @@ class ViTConfig:
     def __post_init__(self):
         check_heads(self.dim, self.heads)
         height, width = self.image_shape
-        for name in ("patch_size", "channels", "classes", "depth", "mlp_dim"):
+        for name in ("patch_size", "channels", "classes", "dim", "depth", "mlp_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if min(height, width) < 1:
+            raise ValueError(f"image_size must be at least 1, got {self.image_size}")
         for name in ("dropout", "attention_dropout", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be from 0 to below 1, got {getattr(self, name)}")

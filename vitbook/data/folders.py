@@ -74,14 +74,14 @@ def list_files(folder):
     Names that begin with a dot are left out: systems and editors put them there.
     """
     if not (folder / "train").is_dir():
-        for path in sorted(folder.glob("*.zip")):
+        for path in sorted(folder.glob("[!.]*.zip")):
             yield from list_zip(path)
     for part in SPLITS:
         for path in sorted((folder / part).rglob("*")):
             parts = path.relative_to(folder).parts
             if any(part.startswith(".") for part in parts):
                 continue
-            if path.is_dir() and not any(path.iterdir()):
+            if path.is_dir() and all(p.name.startswith(".") for p in path.iterdir()):
                 raise ValueError(f"no images ({', '.join(SUFFIXES)}) in {path}")
             if path.is_file():
                 yield File(parts, str(path), path.read_bytes)

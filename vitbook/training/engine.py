@@ -184,8 +184,8 @@ class Engine:
         """Go back to where ``last.pt`` was written.
 
         Raises:
-            ValueError: the file is not a whole checkpoint, or of another model, recipe
-                or number of processes.
+            ValueError: the file is not a whole checkpoint, or of another model, recipe,
+                device, data or number of processes.
         """
         path = self.folder / "last.pt"
         try:

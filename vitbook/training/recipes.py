@@ -37,8 +37,10 @@ class EngineConfig(TrainConfig):
         whiten: start the patch projection from the principal directions of the patches.
         evaluate_every: epochs from one look at the held-out images to the next; the
             last epoch is always looked at.
-        bf16: autocast to bfloat16: "on", "off", or "auto" for on with CUDA.
-        compile: torch.compile: "on", "off", or "auto" for on with CUDA.
+        bf16: autocast to bfloat16: "on", "off", or "auto" for on with GPUs of compute
+            capability 8 or more.
+        compile: torch.compile: "on", "off", or "auto" for on with GPUs of compute
+            capability 7 or more, where Triton is installed.
     """
 
     optimizer: str = "adamw"
