@@ -75,6 +75,7 @@ def test_switches_need_no_quotes(said, meant):
         ("model=tinyvitt", "no preset is called 'tinyvitt'"),
         ("model=5", "model must be a section with keys, got 5"),
         ("train=3", "train must be a section with keys, got 3"),
+        ("train=false", "train must be a section with keys, got False"),
         ("hold_out=many", "hold_out .* must be of kind int, got 'many'"),
         ("images=1.5", "images .* must be of kind int, got 1.5"),
         ("train.rand_augment=9", "rand_augment .* must be of kind list, got 9"),

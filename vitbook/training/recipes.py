@@ -159,7 +159,7 @@ def parse(text, where):
 def section(recipe, name):
     """A section of a recipe as a new dictionary; a text stands for a preset."""
     found = recipe.get(name)
-    found = {"preset": found} if isinstance(found, str) else found or {}
+    found = {} if found is None else {"preset": found} if isinstance(found, str) else found
     if not isinstance(found, dict):
         raise ValueError(f"{name} must be a section with keys, got {found!r}")
     return dict(found)
