@@ -73,7 +73,7 @@ def any_of(words):
 DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)(?:e[-+]?\d+)?"
 UNIT = rf"(?:[ -]?(?P<unit>{any_of(UNITS)})(?!\w))"
 NUMBER = re.compile(
-    rf"(?<![\w.])(?P<sign>(?<![\w)%.])[-−])?(?P<digits>{DIGITS}){UNIT}?(?![^\W\d_])"
+    rf"(?<![\w.])(?P<sign>(?<![\w)%.])[-−])?(?P<digits>(?>{DIGITS})){UNIT}?(?![^\W\d_²³])"
 )
 CARRIED = re.compile(rf"(?:(?: to | and | or |, |–|…|/|-){DIGITS})+{UNIT}")  # 98 to 99%
 ABOUT = re.compile(
@@ -81,7 +81,7 @@ ABOUT = re.compile(
 )
 IN_WORDS = re.compile(
     rf"\b(?P<of>an?|one|{any_of(FEW)})[ -](?P<part>{any_of(PARTS)})s?\b"
-    rf"(?= of| to| as| the| less| more|[.,;:)?]|$)"
+    rf"(?= (?:of|to|as|the|less|more)\b|[.,;:)?]|$)"
     rf"|\b(?P<few>{any_of(FEW)})\b(?= (?:\w+ )?(?:{COUNTED})\b)|\b(?P<many>{any_of(MANY)})\b"
     rf"(?: (?P<power>{any_of(POWERS)})\b)?"
     rf"|(?<![\d.] )\b(?P<lead>an?|one|{any_of(FEW)}) (?P<alone>{any_of(POWERS)})\b",
@@ -92,7 +92,7 @@ PLACES = "chapter|exercise|solution|section|figure|table|equation|line|version|p
 PLACES += "|stage|layer|block|head|token|patch|row|column|seed|class|key|query|input|place"
 ONE = r"\d+(?:\.\d+)*"
 EXEMPT = {
-    "a name that holds a digit": r"(?<!\w)[^\W\d_]\w*(?:[-/_.:]\w+)*",
+    "a name that holds a digit": r"(?<!\w)[^\W\d_]\w*(?:[-/_.:]\w+)*|\b0\d-\d{3}\b",
     "an ordinal or a dimension": r"\b\d+-?(?:st|nd|rd|th|D)\b",
     "the year of a citation": r"(?:al\.|[A-Z][\w’']+),? \(?(?:19|20)\d\d\b",
     "a place in a row of things": rf"(?i:\b(?:eq\.|epoch|appendix|(?:{PLACES})s?)) {ONE}"
@@ -257,9 +257,14 @@ def plain(piece):
     return " ".join(flat(MARKDOWN.parseInline(piece)[0].children).split())
 
 
+def is_place(head, cell):
+    """A table's cell that numbers its row, or names a chapter."""
+    return head in ("", "chapter") and re.fullmatch(r"\d+(?:, \d+)*", cell)
+
+
 def blocks(text, where="line {}", section=0, cell=0, first=1):
     """The prose in a Markdown text: (block, the name of the generated part it lies in)."""
-    found, generated, row, place = [], None, None, ""
+    found, generated, row, heads, place = [], None, None, None, ""
     for token in MARKDOWN.parse(text):
         place = where.format(first + token.map[0]) if token.map else place
         if token.type == "heading_open":
@@ -274,10 +279,15 @@ def blocks(text, where="line {}", section=0, cell=0, first=1):
         elif token.type == "tr_open":
             row = []
         elif token.type == "tr_close":
-            found.append((Block(" | ".join(row), place, section, cell), generated))
+            heads = heads or row
+            rows = [c for h, c in zip(heads, row, strict=True) if not is_place(h, c)]
+            found.append((Block(" | ".join(rows), place, section, cell), generated))
             row = None
+        elif token.type == "table_close":
+            heads = None
         elif token.type in ("inline", "math_block"):
-            said = flat(token.children) if token.children else f"${token.content}$"
+            formula = token.type == "math_block"
+            said = f"${token.content}$" if formula else flat(token.children)
             if row is not None:
                 row.append(" ".join(said.split()))
             else:
@@ -371,16 +381,17 @@ def typed(code):
 
 
 def shown(output):
-    """What an output shows as text, bars of progress aside."""
+    """What an output shows as text, bars of progress aside, and the alt texts of diagrams."""
     if output.output_type == "stream":
-        return "" if output.name == "stderr" or "% |" in output.text else output.text
-    data = output.get("data", {})
-    if "text/html" in data:
-        soup = BeautifulSoup("".join(data["text/html"]), "html.parser")
-        for part in soup(["script", "style"]):
-            part.decompose()
-        return soup.get_text("\n")
-    return "" if "image/png" in data else "".join(data.get("text/plain", ""))
+        return "" if output.name == "stderr" or "% |" in output.text else output.text, []
+    data, alts = output.get("data", {}), []
+    if "text/html" not in data:
+        return "" if "image/png" in data else "".join(data.get("text/plain", "")), []
+    soup = BeautifulSoup("".join(data["text/html"]), "html.parser")
+    for part in soup(["script", "style"]) + soup.select(".vitbook-diagram"):
+        alts += [drawn["aria-label"] for drawn in part.select("[aria-label]")]
+        part.decompose()
+    return soup.get_text("\n"), alts
 
 
 def leaves(value, key=""):
@@ -466,7 +477,7 @@ class Page:
         known = sources() if entries is None else entries
         self.entries = known.get(self.name) or []
         self.blocks, self.holders, self.raw, self.codes, self.beside = [], [], [], {}, {}
-        self.notebook() if self.path.suffix == ".ipynb" else self.markdown()
+        {".ipynb": self.notebook, ".md": self.markdown, ".py": self.script}[self.path.suffix]()
         self.wrong = []
         for block in self.blocks:
             for start, end, right in sums(block.text):
@@ -482,6 +493,13 @@ class Page:
                 self.holders += in_text(block.text, section=block.section)
             else:
                 self.blocks.append(block)
+
+    def script(self):
+        """What a script writes into a page: its texts, but for what it fills in."""
+        for node in ast.walk(ast.parse(self.path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and re.search(r"(?:[a-z]+ ){3}", str(node.value)):
+                self.raw.append(node.value)
+                self.blocks += [b for b, _ in blocks(node.value, "line {}", first=node.lineno)]
 
     def notebook(self):
         cells, section = nbformat.read(self.path, 4).cells, 0
@@ -504,7 +522,10 @@ class Page:
             self.codes[i] = section, cell.source
             self.holders += in_code(tree(cell), section=section, cell=i)
             for output in cell.outputs:
-                text = shown(output)
+                text, alts = shown(output)
+                where = f"cell {cell.id}, alt text"
+                self.blocks += [Block(alt, where, section, i) for alt in alts]
+                self.raw += alts
                 for literal in literals:
                     text = text.replace(literal, " ")
                 self.holders += in_text(text, section=section, cell=i)

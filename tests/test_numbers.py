@@ -12,9 +12,10 @@ from prose import DIGITS, Page, numbers, plain, sums
 
 from notebooks import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-PAGES += [*sorted(ROOT.glob("notebooks/*.ipynb")), *sorted(ROOT.glob("book/*.md"))]
-pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+CHAPTERS = sorted(ROOT.glob("notebooks/*.ipynb"))
+PAGES = [*CHAPTERS, *sorted(ROOT.glob("book/*.md")), ROOT / "README.md"]
+PAGES.append(ROOT / "scripts/results.py")  # its texts go into the results page
+pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 ADVICE = """
 Print a measured number in a cell, or name the record it comes from in the same paragraph; write
 a derived one as a sum, "8 · 8 = 64"; enter what others published in book/sources.yaml."""
@@ -77,7 +78,7 @@ def test_numbers_are_read(text, values):
 @pytest.mark.parametrize(
     ("kind", "examples"),
     [
-        ("a name that holds a digit", "CIFAR-10, ViT-B/16, ResNet-20, float32, v1.1.0, A_1"),
+        ("a name that holds a digit", "CIFAR-10, ViT-B/16, float32, v1.1.0, A_1, cell 05-038"),
         ("an ordinal or a dimension", "16th, 2-D, 3D"),
         ("the year of a citation", "Beyer et al. 2022 and (Krizhevsky 2009)"),
         ("a place in a row of things", "chapters 3 to 5, layer 2, eq. 6, Python 3.11, rows 0, 8 and 16"),
@@ -278,7 +279,7 @@ def caught(page):
 
 def test_most_changes_by_one_in_the_last_digit_are_found(capsys):
     tried, found = Counter(), Counter()
-    for path in sorted(ROOT.glob("notebooks/*.ipynb")):
+    for path in CHAPTERS:
         for total, part in zip((tried, found), caught(Page(path)), strict=True):
             total.update(part)
     shares = {kind: found[kind] / tried[kind] for kind in tried}
