@@ -86,7 +86,8 @@ def one_run(kind, seed, epochs=TrainConfig.epochs):
 
 def main():
     """All runs, and the record."""
-    started, found = time.perf_counter(), {kind: [] for kind in KINDS}
+    started, source = time.perf_counter(), commit()
+    found = {kind: [] for kind in KINDS}
     for kind in KINDS:
         for seed in SEEDS:
             found[kind].append(one_run(kind, seed))
@@ -95,7 +96,7 @@ def main():
         "seconds": round(time.perf_counter() - started),
         "device": device_name(torch.device("cpu")),
         "versions": {"torch": torch.__version__},
-        "commit": commit(),
+        "commit": source,
     }
     text = json.dumps(found, indent=1) + "\n"
     write_whole(RECORD, lambda path: path.write_text(text))
