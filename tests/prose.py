@@ -8,6 +8,7 @@ and parts, as in *two thirds of*. *One*, *half*, *twice* and *double* are not.
 Not read, since they measure nothing: names that hold a digit (CIFAR-10), places in a row of
 things (chapter 3, layer 2, seed 0), ordinals, the years of citations, powers and indices, and
 in formulas and code with letters whatever does not follow an equals sign. `EXEMPT` is the list.
+Comments in code are not read.
 """
 
 import math
@@ -72,13 +73,13 @@ IN_WORDS = re.compile(
 # What states no quantity. Each has its example in test_numbers.py.
 PLACES = "chapter|exercise|solution|section|figure|table|equation|line|version|python|part|step"
 PLACES += "|stage|layer|block|head|token|patch|row|column|seed|class|key|query|input|place"
-ONE = r"\d+(?:\.\d+)*"
+ROW = rf"\d+(?:(?:, | to | and | or |–|-)\d+)*(?![\d%]|,\d|\.\d| (?:{COUNTED}))"
 EXEMPT = {
     "a name that holds a digit": r"(?<!\w)[^\W\d_]\w*(?:[-/_.:]\w+)*|\b0\d-\d{3}\b",
-    "an ordinal or a dimension": r"\b\d+-?(?:st|nd|rd|th|D)\b",
+    "an ordinal or a dimension": r"\b\d+-?(?:st|[nr]d|th|D)\b",
     "the year of a citation": r"(?:al\.|[A-Z][\w’']+),? \(?(?:19|20)\d\d\b",
-    "a place in a row of things": rf"(?i:\b(?:eq\.|epoch|appendix|(?:{PLACES})s?)) {ONE}"
-    rf"(?:(?:, | to | and | or |–|-){ONE})*(?![\d%]|,\d|\.\d| (?:{COUNTED}))",
+    "a place in a row of things": rf"(?i:\b(?:eq\.|epoch|appendix|(?:{PLACES})s?)) {ROW}"
+    r"|(?i:\b(?:section|exercise|version|python)) \d+\.\d+",
     "a power or an index": r"[\^_](?:\{[^}]*\}|\S)|(?<=[^\W\d_])[²³]|\d+[⁻⁰⁴-⁹]+",
 }
 

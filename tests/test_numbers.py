@@ -153,7 +153,7 @@ def notebook(tmp_path, text, alt="", sources=(), later=""):
         ("a part in words", "a share: a fifth of them", "a share: a quarter of them"),
         ("in a heading", "## With 1,203,338 parameters", "## With 1,203,333 parameters"),
         ("in a table", "| a | b |\n|-|-|\n| x | 81.3% |", "| a | b |\n|-|-|\n| x | 81.5% |"),
-        ("in a formula", "$N = 3766$ and $3nD^2$", "$N = 3767$"),
+        ("in a formula", "$N = 3766$ and $3xy^2$", "$N = 3767$"),
         ("another row's", "The middle hits 64%.", "The middle hits 98%."),
         ("an interval's end", "Rollout hits 97% to 99%.", "Rollout hits 97%."),
         ("a count is exact", "71 of them", "81 of them, 3,765 of them"),
