@@ -4,7 +4,7 @@ A number is held by one of these, if it is rounded correctly to the digits that 
 
 - an output of the same notebook, or its code (a text typed into the code computes nothing and
   holds nothing, nor does what only styles a figure);
-- a recorded file under vitbook/runs/ that the paragraph names, or else its section;
+- a recipe, or a recorded file under vitbook/runs/: one that the paragraph or its section names;
 - a sum in the prose that is right, such as 3 · 4 · 4 = 48;
 - in pages, what a script draws from the records, in the same section;
 - an entry of book/sources.yaml.
@@ -141,8 +141,11 @@ def leaves(value, key=""):
 
 @cache
 def in_record(name):
-    """A recorded run, all its seeds and their mean; or a file of results, row by row."""
-    found, base = [], {}
+    """A recipe, and its recorded runs with their mean; or a file of results, row by row."""
+    found, base, groups = [], {}, {}
+    if (recipe := RUNS.parent / f"recipes/{name}.yaml").exists():
+        asked = leaves(yaml.safe_load(recipe.read_text()))
+        found += [Holder(v, exact=isinstance(v, int)) for vs in asked.values() for v in vs]
     if (RUNS / name).is_dir():
         seeds = sorted((RUNS / name).glob("seed*"))
         groups = {"": [json.loads((seed / "summary.json").read_text()) for seed in seeds]}
@@ -153,10 +156,8 @@ def in_record(name):
             values = [float(v) for row in rows for v in row.values() if v and "." in v]
             found += [Holder(v, history=True) for v in values]
         found.append(Holder(len(seeds), exact=True))
-    else:
-        (path,) = RUNS.glob(f"{name}.json*")
+    for path in RUNS.glob(f"{name}.json*"):
         lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
-        groups = {}
         for record in map(json.loads, lines):
             groups.setdefault(record.get("row", ""), []).append(record)
     for row, records in groups.items():
@@ -174,7 +175,8 @@ def in_record(name):
 
 
 def named_records(text):
-    names = [path.stem if path.is_file() else path.name for path in RUNS.iterdir()]
+    paths = [*RUNS.iterdir(), *RUNS.parent.glob("recipes/*.yaml")]
+    names = {path.name.split(".json")[0].removesuffix(".yaml") for path in paths}
     told = r"(?:runs/|recorded_|[`\"']){}(?:[`\"'/.(]|$)"
     return {n for n in names if re.search(told.format(re.escape(n)), text)}
 
@@ -226,7 +228,8 @@ class Page:
             else:
                 self.blocks.append(block)
         for section, texts in drawn.items():
-            self.holders += in_text("\n".join(texts), section=section)
+            self.codes[section] = section, "\n".join(texts)  # it can name records, too
+            self.holders += in_text(self.codes[section][1], section=section)
 
     def script(self):
         """What a script writes into a page: its texts, but for what it fills in."""
