@@ -78,7 +78,7 @@ EXEMPT = {
     "a name that holds a digit": r"(?<!\w)[^\W\d_]\w*(?:[-/_.:]\w+)*|\b0\d-\d{3}\b",
     "an ordinal or a dimension": r"\b\d+-?(?:st|[nr]d|th|D)\b",
     "the year of a citation": r"(?:al\.|[A-Z][\w’']+),? \(?(?:19|20)\d\d\b",
-    "a place in a row of things": rf"(?i:\b(?:eq\.|epoch|appendix|(?:{PLACES})s?)) {ROW}"
+    "a place in a row of things": rf"(?i:\b(?:eq\.|epoch|appendix|(?:{PLACES})(?:e?s)?)) {ROW}"
     r"|(?i:\b(?:section|exercise|version|python)) \d+\.\d+",
     "a power or an index": r"[\^_](?:\{[^}]*\}|\S)|(?<=[^\W\d_])[²³]|\d+[⁻⁰⁴-⁹]+",
 }
