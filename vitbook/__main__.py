@@ -160,7 +160,7 @@ def main(argv=None):
     try:
         arguments.function(arguments)
     except KeyboardInterrupt:
-        kept = "; the last finished epoch is kept: go on with --resume"
+        kept = "; --resume goes on from the last finished epoch, if there is one"
         sys.exit(f"stopped{kept if arguments.command == 'train' else ''}")
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
