@@ -54,7 +54,10 @@ def evaluate(arguments):
     path, header, model = open_weights(arguments.weights)
     device = parallel.start(arguments.device)
     size = model.config.image_size if isinstance(model.config.image_size, int) else None
-    source = arguments.data or header.get("data", arguments.weights)
+    named = arguments.weights if arguments.weights in data.NAMES else None
+    source = arguments.data or header.get("data", named)
+    if source is None:
+        raise ValueError(f"{path} does not say what it was trained on; give it with --data")
     loaded = data.load(source, None if source in data.BUILT_IN else size)
     check_classes(path, list(header.get("classes", loaded.classes)), source, loaded.classes)
     split = data.to_device(loaded, device).test
