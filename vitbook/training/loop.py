@@ -3,8 +3,8 @@
 import math
 import os
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
@@ -175,17 +175,21 @@ def load_checkpoint(path, model, optimizer):
 
     A path that does not exist yet is a fresh start: an empty history.
 
+    A checkpoint that was written on a GPU is read on a CPU as well.
+
     Raises:
         ValueError: the file is not a whole checkpoint, or of another model.
     """
     if not Path(path).exists():
         return []
-    try:
-        state = torch.load(path, weights_only=True)  # data only: a pickle's code never runs
+    content = BytesIO(Path(path).read_bytes())
+    try:  # weights_only: data alone, a pickle's code never runs
+        state = torch.load(content, map_location="cpu", weights_only=True)
+        dice, history = state["random"], state["history"]
         model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, EOFError, OSError, UnpicklingError) as error:
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(dice)
+    except Exception as error:  # it could be read; what it holds is no use
         message = f"{path} is not a checkpoint of this model; remove it to start afresh"
-        raise ValueError(f"{message}: {error}") from error
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return state["history"]
+        raise ValueError(f"{message}: {error!r}") from error
+    return history
