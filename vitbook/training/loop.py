@@ -83,7 +83,11 @@ def augment(images, config):
 
 @torch.no_grad()
 def predict(model, images, batch_size=500):
-    """Logits of uint8 images, in evaluation mode: (image, classes)."""
+    """Logits of uint8 images, in evaluation mode: (image, classes).
+
+    They are brought to -1…1, as for every model trained here. One that was trained with
+    other means and deviations is called on ``normalize(images, mean, std)`` instead.
+    """
     was_training = model.training
     model.eval()
     logits = [model(normalize(batch)) for batch in images.split(batch_size)]
@@ -92,7 +96,7 @@ def predict(model, images, batch_size=500):
 
 
 def accuracy(model, split):
-    """Share of a split's images whose largest logit is the right one."""
+    """Share of a split's images whose largest logit is the right one; fed by :func:`predict`."""
     hits = predict(model, split.images).argmax(dim=1) == split.labels
     return hits.float().mean().item()
 
@@ -184,7 +188,7 @@ def load_checkpoint(path, model, optimizer):
         return []
     content = BytesIO(Path(path).read_bytes())
     try:  # weights_only: data alone, a pickle's code never runs
-        state = torch.load(content, map_location="cpu", weights_only=True)
+        state = torch.load(content, weights_only=True)
         dice, history = state["random"], state["history"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
