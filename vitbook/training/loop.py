@@ -96,7 +96,7 @@ def predict(model, images, batch_size=500):
 
 
 def accuracy(model, split):
-    """Share of a split's images whose largest logit is the right one; fed by :func:`predict`."""
+    """Share of a split's images, fed by :func:`predict`, whose largest logit is right."""
     hits = predict(model, split.images).argmax(dim=1) == split.labels
     return hits.float().mean().item()
 
