@@ -18,6 +18,31 @@ def test_scores_by_hand():
     assert_close(f.energy(maps, inside), torch.tensor([0.6, 0.0, 0.5, 0.5]))
 
 
+def test_order_by_hand():
+    """Pairs, one patch inside and one outside: .5 wins both, .1 loses both; ties are halves."""
+    inside = torch.tensor([[1.0, 1, 0, 0]] * 2 + [[1, 0, 1, 0], [0, 1, 0, 0]])
+    maps = torch.tensor(
+        [[0.1, 0.5, 0.2, 0.2], [0, 0, 0, 0], [3, 1, 1, 0], [5.0, 4.0, 3.0, 9.0]]
+    )
+    assert_close(f.order(maps, inside), torch.tensor([2 / 4, 1 / 2, 3.5 / 4, 1 / 3]))
+    # Without the first patch: .5 against two; (0, 0) ties; a 1 against 1 and 0; 4 against 3, 9.
+    among = torch.tensor([False, True, True, True])
+    assert_close(f.order(maps, inside, among), torch.tensor([1.0, 1 / 2, 1.5 / 2, 1 / 2]))
+
+
+def test_order_is_the_area_under_the_roc_curve_and_sees_order_alone():
+    from sklearn.metrics import roc_auc_score
+
+    torch.manual_seed(0)
+    maps = torch.randint(9, (7, 13)).double()  # many ties
+    inside = (torch.rand(7, 13) < 0.3).double()
+    inside[:, 0], inside[:, 1] = 1, 0
+    expected = [roc_auc_score(i, m) for i, m in zip(inside, maps, strict=True)]
+    assert_close(f.order(maps, inside), torch.tensor(expected).double())
+    assert torch.equal(f.order(maps**2 + 3, inside), f.order(maps, inside))
+    assert not torch.allclose(f.energy(maps**2, inside), f.energy(maps, inside))
+
+
 def test_interval_covers_as_often_as_it_says():
     hits = 0
     for seed in range(200):
@@ -27,6 +52,30 @@ def test_interval_covers_as_often_as_it_says():
         hits += low <= 0.3 <= high
     assert 0.88 <= hits / 200 <= 0.99
     assert f.interval(torch.ones(10)) == (1.0, 1.0, 1.0)
+
+
+def test_what_was_made_from_one_thing_is_drawn_together():
+    values = torch.rand(7)
+    alone = f.interval(values)
+    assert f.interval(values.repeat(5), torch.arange(7).repeat(5)) == pytest.approx(alone)
+    assert f.interval(values.repeat(5))[1] > alone[1], "copies would pass for news"
+    assert f.interval(values, torch.tensor([3, 5, 11, 2, 7, 17, 13])) != alone  # other order
+    # Two unequal groups: both drawn are (0, 0), (0, 1) or (1, 1), of mean 1, 3/4 or 0.
+    means = f.interval(torch.tensor([1.0, 1, 1, 0]), torch.tensor([0, 0, 0, 1]), level=0.2)
+    assert means == (0.75, 0.75, 0.75)
+
+
+def test_grouped_intervals_cover_where_the_groups_are_what_is_independent():
+    covered = {"by group": 0, "by image": 0}
+    for seed in range(100):
+        dice = torch.Generator().manual_seed(seed)
+        of_group = torch.randn(31, generator=dice)  # 31 digits, 11 canvases of each
+        values = (of_group[:, None] + 0.5 * torch.randn(31, 11, generator=dice)).flatten()
+        groups = torch.arange(31).repeat_interleave(11)
+        for name, given in (("by group", groups), ("by image", None)):
+            _, low, high = f.interval(values, given, draws=300, seed=seed)
+            covered[name] += low <= 0 <= high
+    assert covered["by group"] >= 87 and covered["by image"] <= 70, covered
 
 
 def test_fills():
@@ -71,9 +120,22 @@ def test_deletion_and_insertion_by_hand():
         logits = Counter()(torch.stack([f.blur(images)[0], images[0]]))
         whole = logits.softmax(dim=1)[:, 1]
         assert_close(blurred[0, [0, -1]], whole[list(ends)])
-    for mode, fill, steps in (("x", "mean", 4), ("deletion", "x", 4), ("deletion", "mean", 3)):
-        with pytest.raises(ValueError, match="must divide 4 patches"):
+    for mode, fill, steps in (("x", "mean", 4), ("deletion", "x", 4), ("deletion", "mean", 0)):
+        with pytest.raises(ValueError, match="steps at least 1; got"):
             f.curve(*arguments, good, 4, mode, fill, steps)
+    # Any number of steps: with three, one patch goes, then one, then two. Never less than one.
+    uneven = f.curve(*arguments, good, 4, "deletion", steps=3)
+    assert_close(uneven[0], torch.stack([p[0], p[1], p[2], p[2]]))
+    assert_close(f.curve(*arguments, good, 4, "deletion"), deleted)
+
+
+def test_a_curve_takes_any_number_of_patches():
+    """196 patches, as a published ViT has, and the default steps."""
+    images, maps = torch.rand(2, 3, 28, 28), torch.rand(2, 196)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 28 * 28, 5))
+    found = f.curve(model, images, torch.tensor([4, 0]), maps, 2, "insertion")
+    assert found.shape == (2, 9)
+    assert_close(found[:, -1], model(images).softmax(dim=1)[[0, 1], [4, 0]].detach())
 
 
 def test_equal_patches_go_in_an_order_drawn_by_chance():
@@ -117,6 +179,19 @@ def test_rank_correlation():
     one = torch.tensor([[1.0, 2, 3, 4], [1, 2, 3, 4], [1, 2, 3, 4], [1, 1, 1, 1]])
     other = torch.tensor([[10.0, 20, 30, 99], [4, 3, 2, 1], [2, 1, 4, 3], [1, 2, 3, 4]])
     assert_close(f.rank_correlation(one, other), torch.tensor([1.0, -1.0, 0.6, 0.0]).double())
+
+
+def test_rank_correlation_among_some_patches():
+    one = torch.tensor([[1.0, 9, 2, 3, 4], [5, 1, 2, 3, 0], [7, 7, 7, 0, 1]])
+    other = torch.tensor([[2.0, 0, 1, 4, 3], [0, 6, 7, 8, 0], [1, 2, 3, 4, 5]])
+    among = torch.tensor([[True, False, True, True, True], [False, True, True, True, False],
+                          [True, True, True, False, False]])  # fmt: skip
+    found = f.rank_correlation(one, other, among)
+    assert_close(found, torch.tensor([0.6, 1.0, 0.0]).double())  # the last is flat there
+    everything = torch.ones(3, 5, dtype=torch.bool)
+    assert torch.equal(
+        f.rank_correlation(one, other, everything), f.rank_correlation(one, other)
+    )
 
 
 def test_centre_prior_is_a_hill():

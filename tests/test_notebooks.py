@@ -21,6 +21,7 @@ MODULES = {
     "05_training": ["training/loop", "data/augment"],
     "06_attention_maps": [
         *(f"explain/{part}" for part in ("recorder", "maps", "flow", "gradients", "learned")),
+        "explain/interventions",
         "faithfulness",
     ],
 }

@@ -64,6 +64,7 @@ def test_imports_point_one_way():
         "explain/maps": set(),
         "explain/flow": set(),
         "explain/gradients": {"explain"},
+        "explain/interventions": {"attention", "vit"},
         "explain/learned": set(),
         "explain/methods": {"explain"},
         "explain/__init__": {"explain"},

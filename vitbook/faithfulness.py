@@ -45,23 +45,48 @@ def energy(maps, inside):
     return (maps * inside).sum(dim=1) / maps.sum(dim=1)
 
 
-def interval(values, level=0.95, draws=2000, seed=0):
+def order(maps, inside, among=None):
+    """How well a map ranks the box above the rest, by its order alone: (image,).
+
+    The share of all pairs, one patch inside and one outside, of which the one inside is the
+    brighter; equals count a half. It is the area under the ROC curve: 1/2 by chance.
+
+    Args:
+        maps: (image, patch).
+        inside: (image, patch), 1 in the box, 0 outside.
+        among: (image, patch), True for the patches that are compared; all by default.
+    """
+    outside = 1 - inside
+    if among is not None:
+        inside, outside = inside * among, outside * among
+    brighter = maps[:, :, None] - maps[:, None, :]  # (image, one patch, another)
+    won = (brighter > 0).to(maps) + (brighter == 0).to(maps) / 2
+    pairs = inside[:, :, None] * outside[:, None, :]
+    return (won * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2))
+
+
+def interval(values, groups=None, level=0.95, draws=2000, seed=0):
     """The mean of a score over images, and its bootstrap interval.
+
+    Two methods are compared by the interval of their difference, image by image.
 
     Args:
         values: (image,).
+        groups: (image,), any numbers: images of one number share what they were made from,
+            and are drawn together. Without it every image is its own group.
         level: share of the resampled means inside the interval.
-        draws: how often the images are drawn anew, with replacement.
+        draws: how often the groups are drawn anew, with replacement.
         seed: fixes the draws.
 
     Returns:
         (mean, low, high).
     """
-    dice, n = torch.Generator().manual_seed(seed), len(values)
-    values = values.double().cpu()
-    means = torch.stack(
-        [values[torch.randint(n, (n,), generator=dice)].mean() for _ in range(draws)]
-    )
+    dice, values = torch.Generator().manual_seed(seed), values.double().cpu()
+    groups = torch.arange(len(values)) if groups is None else groups.cpu()
+    groups = groups.unique(return_inverse=True)[1]
+    counts, sums = groups.bincount().double(), groups.bincount(weights=values)
+    drawn = torch.randint(len(sums), (draws, len(sums)), generator=dice)
+    means = sums[drawn].sum(dim=1) / counts[drawn].sum(dim=1)
     low, high = means.quantile(torch.tensor([(1 - level) / 2, (1 + level) / 2]).double())
     return values.mean().item(), low.item(), high.item()
 
@@ -86,7 +111,7 @@ FILLS = {"mean": mean_fill, "blur": blur}
 
 
 @torch.no_grad()
-def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16, seed=0):
+def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=8, seed=0):
     """The target's probability while patches go, or come, in the order of a map.
 
     Petsiuk et al. 2018 (RISE), by patches. With "deletion" the brightest patches are
@@ -101,21 +126,23 @@ def curve(model, images, targets, maps, patch_size, mode, fill="mean", steps=16,
         patch_size: side of a patch in pixels.
         mode: "deletion" or "insertion".
         fill: "mean" for the image's mean colour, "blur" for a blurred image.
-        steps: how many patches are changed at a time is the number of patches over this.
+        steps: in how many steps all patches are changed, as equal as their number allows;
+            with fewer patches than that, one at a time.
         seed: fixes the order of equal patches.
 
     Returns:
         (image, steps + 1): probabilities with 0, …, all patches changed.
 
     Raises:
-        ValueError: an unknown mode or fill, or steps that do not divide the patches.
+        ValueError: an unknown mode or fill, or no step at all.
     """
-    n = maps.shape[1]
-    if mode not in ("deletion", "insertion") or fill not in FILLS or n % steps:
+    if mode not in ("deletion", "insertion") or fill not in FILLS or steps < 1:
         raise ValueError(
             f'mode must be "deletion" or "insertion", fill one of {tuple(FILLS)}, and steps '
-            f"must divide {n} patches; got {mode!r}, {fill!r}, {steps}"
+            f"at least 1; got {mode!r}, {fill!r}, {steps}"
         )
+    n = maps.shape[1]
+    steps = min(steps, n)
     grid = tuple(side // patch_size for side in images.shape[-2:])
     whole, filled = patchify(images, patch_size), patchify(FILLS[fill](images), patch_size)
     start, end = (whole, filled) if mode == "deletion" else (filled, whole)
@@ -163,15 +190,24 @@ def randomised(model, parts, seed=0):
     return twin.train(model.training)
 
 
-def rank_correlation(one, other):
-    """Spearman's correlation of two maps of the same image: (image,), 1 for equal order."""
+def rank_correlation(one, other, among=None):
+    """Spearman's correlation of two maps of the same image: (image,), 1 for equal order.
+
+    A flat map has no order: its correlation, even with itself, counts as 0.
+
+    Args:
+        one, other: (image, patch).
+        among: (image, patch), True for the patches that are compared; all by default.
+    """
     from scipy.stats import rankdata
 
-    ranks = [torch.from_numpy(rankdata(m.detach().cpu().numpy(), axis=1)) for m in (one, other)]
-    centred = [rank - rank.mean(dim=1, keepdim=True) for rank in ranks]
+    left_out = torch.zeros(one.shape, dtype=torch.bool) if among is None else ~among.cpu()
+    maps = [m.detach().cpu().double().masked_fill(left_out, torch.nan) for m in (one, other)]
+    ranks = [torch.from_numpy(rankdata(m.numpy(), axis=1, nan_policy="omit")) for m in maps]
+    centred = [(r - r.nanmean(dim=1, keepdim=True)).nan_to_num() for r in ranks]
     lengths = [c.norm(dim=1) for c in centred]
     product = (centred[0] * centred[1]).sum(dim=1)
-    return torch.nan_to_num(product / (lengths[0] * lengths[1]))  # a flat map has no order
+    return torch.nan_to_num(product / (lengths[0] * lengths[1]))
 
 
 def centre_prior(grid):

@@ -2,7 +2,8 @@
 
 ``recorder`` reads attention weights, (layer, batch, head, query, key): the row looks, the
 column is looked at. ``maps`` and ``flow`` take those weights; ``gradients`` takes model,
-images and target; ``learned`` needs no picture.
+images and target; ``interventions`` change one thing inside a model; ``learned`` needs no
+picture.
 """
 
 from vitbook.explain.flow import attention_flow, discard_weakest, rollout
@@ -11,6 +12,13 @@ from vitbook.explain.gradients import (
     input_gradient,
     relevance,
     relevance_of,
+)
+from vitbook.explain.interventions import (
+    cut_looks,
+    logit_lens,
+    silence_head,
+    streams,
+    swap_tokens,
 )
 from vitbook.explain.learned import patch_filters, position_similarity
 from vitbook.explain.maps import (
@@ -29,10 +37,12 @@ __all__ = [
     "Recording",
     "attention_flow",
     "class_token_map",
+    "cut_looks",
     "discard_weakest",
     "every_map",
     "gradient_attention",
     "input_gradient",
+    "logit_lens",
     "mass_threshold",
     "mean_attention_distance",
     "mean_query_map",
@@ -44,5 +54,8 @@ __all__ = [
     "relevance",
     "relevance_of",
     "rollout",
+    "silence_head",
+    "streams",
+    "swap_tokens",
     "token_norms",
 ]
