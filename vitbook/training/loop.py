@@ -188,7 +188,7 @@ def load_checkpoint(path, model, optimizer):
         return []
     content = BytesIO(Path(path).read_bytes())
     try:  # weights_only: data alone, a pickle's code never runs
-        state = torch.load(content, weights_only=True)
+        state = torch.load(content, map_location="cpu", weights_only=True)
         dice, history = state["random"], state["history"]
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
