@@ -25,27 +25,24 @@ from vitbook.training.runs import commit, device_name
 
 RUNS = Path(__file__).resolve().parent.parent / "vitbook/runs"
 CHOICES, FEW = RUNS / "digits_choices.jsonl", RUNS / "digits_few.jsonl"
-CHOICE_DRAWS, FEW_DRAWS = range(5), range(10)
+DRAWS = range(5)
 HELD_OUT = 287  # a fifth of the 1,437 training digits
 CHANGES = {
     "as it is": {},
-    "learning rate 0.001": {"learning_rate": 1e-3},
     "learning rate 0.002": {"learning_rate": 2e-3},
     "learning rate 0.008": {"learning_rate": 8e-3},
     "no weight decay": {"weight_decay": 0.0},
-    "weight decay 0.1": {"weight_decay": 0.1},
     "weight decay 1": {"weight_decay": 1.0},
     "no warm-up": {"warmup": 0.0},
     "no shifts": {"crop": 0},
-    "no label smoothing": {"label_smoothing": 0.0},
     "positions learned": {"position": "learned"},
 }
 QUARTER, PATIENT, MIXED = "a quarter", "240 epochs", "pixels in a wrong order"
 ROWS = [
     *(f"{model}, {how}" for how in ("all", QUARTER)
       for model in ("ViT", "CNN", "logistic regression")),
-    *(f"{model}, {QUARTER}, {PATIENT}{more}" for more in ("", f", {MIXED}")
-      for model in ("ViT", "CNN")),
+    f"ViT, {QUARTER}, {PATIENT}",
+    f"CNN, {QUARTER}, {MIXED}",
 ]  # fmt: skip
 
 
@@ -124,12 +121,9 @@ def recorded(path):
 def main():
     """Run what is missing, one draw after the other."""
     source, device = commit(), device_name(torch.device("cpu"))
-    for path, rows, draws, run in (
-        (CHOICES, CHANGES, CHOICE_DRAWS, choice),
-        (FEW, ROWS, FEW_DRAWS, compared),
-    ):
+    for path, rows, run in ((CHOICES, CHANGES, choice), (FEW, ROWS, compared)):
         done = {(line["row"], line["draw"]) for line in recorded(path)}
-        for draw in draws:
+        for draw in DRAWS:
             for row in rows:
                 if (row, draw) in done:
                     continue
