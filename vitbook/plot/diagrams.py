@@ -180,9 +180,9 @@ def norm_orders():
 def training_step():
     """Chapter 5: one step of training, and what a checkpoint keeps."""
     alt = (
-        "A loop of six boxes: batch of uint8 images, augment, normalise, model, loss, "
-        "gradients clipped and AdamW step, then the next batch. A checkpoint box keeps "
-        "weights, AdamW's averages, the random state and the history."
+        "A loop of boxes: batch of uint8 images, augment, normalise, model, loss, gradients, "
+        "which are clipped, AdamW step at the rate of this step, then the next batch. After "
+        "each epoch a checkpoint keeps weights, AdamW's averages, the dice and the history."
     )
     drawing = Drawing(660, 210, alt)
     top = ["batch\nuint8", "augment", "normalise", "model", "loss"]
@@ -206,9 +206,9 @@ def training_step():
 def rollout_flow():
     """Chapter 6: attention and residual as parallel roads through two layers."""
     alt = (
-        "Three columns of tokens: input, after layer 1, after layer 2. Between columns, "
-        "straight lines carry each token to itself, the residual; crossing lines carry "
-        "attention from other tokens."
+        "Three columns of tokens: input, after layer 1, after layer 2. Between columns, level "
+        "arrows carry each token to itself: the residual, and its look at itself. Slanted "
+        "arrows carry attention between different tokens."
     )
     drawing = Drawing(600, 250, alt)
     xs, ys = (110, 290, 470), (50, 120, 190)
