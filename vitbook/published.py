@@ -28,7 +28,8 @@ def from_published(state):
     """Rename a published ViT's weights to ours.
 
     Args:
-        state: state dict of a torchvision ``VisionTransformer`` or of a timm ``vit_*``.
+        state: state dict of a torchvision ``VisionTransformer``, or of a timm ``vit_*`` that
+            has a class token and no parts beyond the paper's.
 
     Returns:
         A state dict for :class:`vitbook.VisionTransformer`. A convolution's weight
