@@ -1,9 +1,9 @@
-# make book · make test · make serve · make notebooks · make lint · make flake · make stamp
+# make book · make test · make serve · make notebooks · make times · make lint · make flake · make stamp
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := book
-.PHONY: book test serve notebooks lint flake stamp clean
+.PHONY: book test serve notebooks times lint flake stamp clean
 
 # Everything runs in .venv, with the exact pins of requirements.txt.
 $(READY): requirements.txt pyproject.toml
@@ -31,6 +31,10 @@ notebooks: $(READY)
 	$(BIN)/jupyter nbconvert --to notebook --execute --inplace \
 	  --ExecutePreprocessor.record_timing=False notebooks/*.ipynb
 	$(BIN)/ruff format --quiet notebooks
+
+# How long each chapter runs, for the table in how_to_use. On a machine that does nothing else.
+times: $(READY)
+	$(BIN)/python scripts/times.py
 
 # Strict nbval, three times each with one and with two threads: is any output unstable?
 flake: $(READY)

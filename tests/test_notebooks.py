@@ -126,6 +126,17 @@ def test_every_figure_has_alt_text(path):
 
 
 @chapters
+def test_every_exercise_has_a_solution_folded_away(path):
+    part = prose(path).partition("## Exercises")[2].partition("## What comes next")[0]
+    exercises = re.findall(r"^(\d+)\. \*\*", part, flags=re.M)
+    code = cells(path, "code")
+    titled = [(re.match(r"# @title Solution (\d+)\n", cell.source), cell) for cell in code]
+    found = [(title[1], cell) for title, cell in titled if title]
+    assert exercises and exercises == [number for number, _ in found]
+    assert all("hide-cell" in tags(cell) for _, cell in found)
+
+
+@chapters
 def test_outputs_come_from_one_full_run(path):
     code = [cell for cell in cells(path, "code") if cell.source.strip()]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

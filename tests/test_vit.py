@@ -1,10 +1,14 @@
+import re
+
 import pytest
 import torch
 import yaml
+from conftest import ROOT
 from models import SMALL, compare_with_torchvision, randomised, small_config
 from torch.testing import assert_close
 
 import vitbook
+from notebooks import cells
 from vitbook import VisionTransformer, ViTConfig, from_published, patchify, preset, unpatchify
 
 PRESETS = yaml.safe_load((vitbook.vit.files("vitbook") / "presets.yaml").read_text("utf-8"))
@@ -59,6 +63,19 @@ def test_logits_equal_timms(dtype):
     images = torch.randn(2, 3, 32, 32, dtype=dtype)
     with torch.no_grad():
         assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-4)
+
+
+# Calls that take raw pictures, of chapter 7's published model.
+RAW = re.compile(r"\b(?:show_attention|predict|accuracy)\(model, [^)\n]*\)")
+
+
+def test_chapter_7_feeds_the_published_model_as_it_was_trained():
+    (path,) = ROOT.glob("notebooks/07_*.ipynb")
+    calls = RAW.findall("\n".join(cell.source for cell in cells(path, "code")))
+    assert calls and all("mean=mean, std=spread" in call for call in calls)
+    assert RAW.findall("predict(ours, x)\npredict(model, x[None])") == [
+        "predict(model, x[None])"
+    ]
 
 
 def test_unknown_weights_are_refused():
