@@ -39,7 +39,8 @@ def maps_of_batch(model, images, targets):
     heads = weights.mean(dim=2)
     identity = torch.eye(weights.shape[-1]).to(weights)
     tables = {
-        **{f"layer {number}": table for number, table in enumerate(heads, start=1)},
+        "first layer": heads[0],
+        "last layer": heads[-1],
         "mean of layers": heads.mean(dim=0),
         "rollout": rollout(weights),
         "rollout, no residual": rollout(weights, residual=False),
