@@ -41,7 +41,7 @@ flake: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell README.md CHANGELOG.md vitbook tests scripts book/*.md notebooks/*.ipynb
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md vitbook tests scripts book/*.md notebooks/*.ipynb
 
 # After a change of repository.url in _config.yml, or of the package's line numbers.
 stamp: $(READY)

@@ -29,6 +29,9 @@ FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
 RIVAL = RUNS / "rival.json"
 OURS = "cifar10-cpu"
+RATE = "vit-small-mnist-1-epoch"  # how fast one core trains a wide model
+IMAGES = {"cifar10": (50_000, 10_000), "tiny-imagenet": (100_000, 10_000)}  # training, test
+PRESETS = yaml.safe_load((ROOT / "vitbook/presets.yaml").read_text())
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 STYLES = ["-", "--", "-.", ":"]
 
@@ -61,15 +64,54 @@ def minutes(runs):
     return found
 
 
+def operations(per_image, training, test, epochs):
+    """Of a whole training, its test after each epoch included.
+
+    A training picture costs three passes: one forward, and backward about twice as much.
+    """
+    return epochs * (3 * training + test) * per_image
+
+
+def speed(name):
+    """Operations per second of processor time in a recorded run."""
+    run = summaries(name)[0]
+    images = run["training_images"], run["held_out_images"]
+    done = operations(run["flops_per_image"], *images, run["epochs"])
+    return done / run["processor_seconds"]
+
+
+def core_hours(name):
+    """What a recipe that was not run would cost at the speed of ``RATE``."""
+    recipe = read_recipe(name)
+    work = operations(size(recipe)[1], *IMAGES[recipe.data], recipe.train.epochs)
+    return work / speed(RATE) / 3600
+
+
+def spread(shares):
+    """Mean and range in percent, with one decimal."""
+    ends = f" ({min(shares):.1%} to {max(shares):.1%})" if len(shares) > 1 else ""
+    return f"{mean(shares):.1%}{ends}"
+
+
 def reached(name):
-    """Last-epoch accuracy of the recorded runs, and their minutes by device."""
+    """Accuracy of the recorded runs at their last and best epochs, or why there are none."""
     runs = summaries(name)
     if not runs:
-        return "not run yet", {}
+        return f"not run: {float(f'{core_hours(name):.2g}'):.0f} core-hours", "–"
     last = [run["test_accuracy_last_epoch"] for run in runs]
-    spread = f" ({min(last):.1%} to {max(last):.1%})" if len(last) > 1 else ""
-    seeds = "1 seed" if len(last) == 1 else f"{len(last)} seeds"
-    return f"{mean(last):.1%}{spread}, {seeds}", minutes(runs)
+    seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+    best = [run.get("test_accuracy_best_epoch") for run in runs]
+    epochs = ", ".join(str(run.get("best_epoch")) for run in runs)
+    shown = f"{spread(best)}, epoch {epochs}" if None not in best else "–"
+    return f"{spread(last)}, {seeds}", shown
+
+
+def parameters(recipe, count):
+    """Millions of parameters, and those of the source's own model where it was built."""
+    named = yaml.safe_load((ROOT / f"vitbook/recipes/{recipe.name}.yaml").read_text())["model"]
+    preset = named if isinstance(named, str) else named["preset"]
+    theirs = PRESETS[preset].get("theirs") if recipe.about else None
+    return f"{count / 1e6:.2f}M" + (f" (theirs {theirs / 1e6:.2f}M)" if theirs else "")
 
 
 def comparison(names):
@@ -77,22 +119,41 @@ def comparison(names):
 
     Devices have letters in the table, and stand below it.
     """
-    found = {name: reached(name) for name in names}
-    devices = sorted({device for _, times in found.values() for device in times})
+    times = {name: minutes(summaries(name)) for name in names}
+    devices = sorted({device for found in times.values() for device in found})
     letters = {device: "abcdefgh"[i] for i, device in enumerate(devices)}
     known = any(read_recipe(name).about for name in names)
-    head = ["recipe", *(["published"] * known), "here, last epoch", "epochs", "parameters",
-            "MFLOPs", "minutes"]  # fmt: skip
+    head = ["recipe", *(["published"] * known), "here, last epoch", *(["best epoch"] * known),
+            "epochs", "parameters", "MFLOPs", "minutes"]  # fmt: skip
     rows = []
-    for name, (accuracy, times) in found.items():
-        recipe = read_recipe(name)
-        count, operations = size(recipe)
+    for name in names:
+        recipe, (last, best) = read_recipe(name), reached(name)
+        count, per_image = size(recipe)
         said = [recipe.about.get("published", "–")] * known
-        numbers = [str(recipe.train.epochs), f"{count / 1e6:.2f}M", f"{operations / 1e6:.0f}"]
-        took = ", ".join(f"{mean(t):.1f} ({letters[device]})" for device, t in times.items())
-        rows.append([f"`{name}`", *said, accuracy, *numbers, took])
+        numbers = [str(recipe.train.epochs), parameters(recipe, count), f"{per_image / 1e6:.0f}"]
+        took = ", ".join(f"{mean(t):.1f} ({letters[d]})" for d, t in times[name].items())
+        rows.append([f"`{name}`", *said, last, *([best] * known), *numbers, took])
     below = "; ".join(f"({letter}) {device}" for device, letter in letters.items())
     return table(head, rows) + (f"\n\nDevices: {below}." if below else "")
+
+
+def published(names):
+    """The table of published recipes, and what stands behind its columns."""
+    wide, narrow = (speed(name) / 1e9 for name in (RATE, "tinyvit-cifar10"))
+    runs = [run for name in names for run in summaries(name)]
+    more = [run["test_accuracy_best_epoch"] - run["test_accuracy_last_epoch"] for run in runs]
+    every = [json.loads(path.read_text()) for path in RUNS.glob("*/seed*/summary.json")]
+    longest = max(run.get("processor_seconds", 0) for run in every) / 3600
+    return (
+        f"{comparison(names)}\n\nThe best epoch is the best by the test set. In the rows that "
+        f"were run it lies {100 * min(more):.1f} to {100 * max(more):.1f} points above the "
+        "last.\n\nA row that was not run says what it would cost: its operations, three passes "
+        "for each training picture and one for each test picture, at the "
+        f"{wide:.0f} billion a second that one core did in the recorded run `{RATE}`. That "
+        "model is 384 wide. Narrow ones are slower, so their hours are too few: "
+        f"`tinyvit-cifar10`, 64 wide, did {narrow:.0f} billion a second. For comparison, the "
+        f"longest training recorded here took {longest:.1f} core-hours."
+    )
 
 
 def curves(names, target):
@@ -179,19 +240,28 @@ def ablation_marks():
 
 
 def ablation():
-    """One row per ablation: accuracy on the cut-off images, mean and range over seeds."""
+    """One row per ablation: accuracy on the held-out images, mean and range over seeds."""
     found, (marks, edge) = recorded_ablations(), ablation_marks()
-    base, rows = mean(marks["as it is"]), []
+    base, rows, near = mean(marks["as it is"]), [], []
     for row, seeds in marks.items():
-        change = "" if row == "as it is" else f"{round(mean(seeds) - base, 1) + 0.0:+.1f}"
-        spread = f"{min(seeds):.1f}% to {max(seeds):.1f}%"
+        points = mean(seeds) - base
+        change = "" if row == "as it is" else f"{round(points, 1) + 0.0:+.1f}"
+        ends = f"{min(seeds):.1f}% to {max(seeds):.1f}%"
         share = work(found[row][0]["changes"]) / work([])
-        rows.append([row, f"{mean(seeds):.1f}%", spread, change, f"{share:.2f}"])
+        rows.append([row, f"{mean(seeds):.1f}%", ends, change, f"{share:.2f}"])
+        near += [row] * (edge < abs(points) < 2 * edge)
     return table(["one change", "accuracy", "seeds", "points", "work"], rows) + (
-        "\n\nWork is that of the whole training, in operations, beside the recipe as it is. "
+        "\n\nWork is that of the whole training, in operations, beside the recipe as it is.\n\n"
         f"Trainings that differ in nothing but the seed scatter by {edge / 2:.2f} points "
         "(standard deviation, over all rows). So does the difference between two means of "
-        f"two seeds each. Twice that is the edge, {edge:.2f} points: believe a row beyond it."
+        f"two seeds each. Twice that is the edge, {edge:.2f} points. By luck alone a row lies "
+        f"beyond it about once in twenty times, and there are {len(rows) - 1} rows beside the "
+        "recipe as it is: expect one or two. So a row inside the edge cannot be told from no "
+        f"change at all; one between the edge and twice the edge is a hint ({'; '.join(near)}); "
+        f"luck does not explain one beyond {2 * edge:.1f} points.\n\nTwo things the edge does "
+        "not show. All rows share the two trainings of the recipe as it is: if those were "
+        "lucky, every row looks worse at once. And all are marked on the same 5,000 pictures. "
+        "Another 5,000 might shift the differences, and by how much was not recorded."
     )
 
 
@@ -207,7 +277,7 @@ def ablation_figure(target):
         colour = "black" if row == "as it is" else COLOURS[0]
         ax.plot(marks[row], [y] * len(marks[row]), "o-", color=colour, ms=4.5, lw=1)
         ax.plot(mean(marks[row]), y, "|", color=colour, ms=11)
-    ax.set(xlabel="accuracy on 5,000 cut-off images in %", ylim=(-0.7, len(order) - 0.3))
+    ax.set(xlabel="accuracy on 5,000 held-out images in %", ylim=(-0.7, len(order) - 0.3))
     ax.set_yticks(range(len(order)), order)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False, loc="upper left")
@@ -227,17 +297,17 @@ def beside():
     )
     return (
         "`cifar10-beside-tinyvit` is this book's recipe cut down to what TinyViT's ten epochs "
-        "cost. Both ran on the same core of the same machine, with one thread, side by side "
-        "for a part of the time. So compare their processor time, reading the pictures "
-        f"included: {theirs} for TinyViT, {ours} for ours. Equal is the time, not the "
-        "arithmetic, and model, batch, optimizer, schedule and augmentation all differ; with "
-        "one seed of each.\n\n"
+        "cost. Each ran with one thread of the same kind of core (AMD EPYC), with other work "
+        "beside it. So compare the processor time, reading the pictures included: "
+        f"{theirs} for TinyViT, {ours} for ours. Equal is the time, not the arithmetic, and "
+        "model, batch, optimizer, schedule and augmentation all differ. There is one seed of "
+        "each: an example, which does not say what of all this makes the difference.\n\n"
         "And a CNN beside them: ResNet-20 (He et al. 2016), by `python scripts/rival.py`, with "
         "the same pictures, crops, flips and batches as ours, and AdamW. Nothing was tuned "
         f"for it. It has {rival['parameters'] / 1e6:.2f}M parameters and "
         f"{rival['flops_per_image'] / 1e6:.0f} MFLOPs for one picture. {rival['epochs']} "
         f"epochs took {rival['whole_process_seconds'] / 60:.0f} minutes of processor time, "
-        f"and it reached {rival['test_accuracy_last_epoch']:.1%}."
+        f"and it reached {rival['test_accuracy_last_epoch']:.1%}, with one seed too."
     )
 
 
@@ -252,10 +322,10 @@ def parts():
     """The parts of the page that are made here, by the name of their mark."""
     done = [name for name in known_recipes() if summaries(name)]
     cifar = [name for name in done if read_recipe(name).data == "cifar10"]
-    published = [name for name in known_recipes() if read_recipe(name).about]
+    sourced = [name for name in known_recipes() if read_recipe(name).about]
     made = {
-        "published": comparison(published),
-        "ours": comparison([name for name in done if name not in published]),
+        "published": published(sourced),
+        "ours": comparison([name for name in done if name not in sourced]),
         "recipe": settings(OURS),
         "classes": classes(OURS),
         "card": card(OURS),

@@ -12,8 +12,9 @@ import yaml
 from conftest import ROOT
 from PIL import Image
 
+from vitbook import VisionTransformer, preset
 from vitbook.__main__ import check_classes, main
-from vitbook.training import load_weights, runs
+from vitbook.training import load_weights, runs, save_weights
 
 SHORT = ["--set", "train.epochs=2", "model.depth=1", "images=200", "--device", "cpu"]
 
@@ -101,6 +102,12 @@ def test_evaluate_looks_at_the_names_of_classes(capsys):
     assert "note: what the weights call 'dog', pets calls 'hound'" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"tells 3 classes apart \(a, b, c, …\), pets has 2"):
         check_classes("w", ["a", "b", "c"], "pets", ["cat", "dog"])
+
+
+def test_evaluate_asks_for_data_that_weights_do_not_name(tmp_path):
+    save_weights(tmp_path / "w.safetensors", VisionTransformer(preset("digits")))
+    with pytest.raises(SystemExit, match=r"w\.safetensors does not say what it was trained on"):
+        main(["evaluate", str(tmp_path / "w.safetensors")])
 
 
 def test_recipes_is_a_table(capsys):

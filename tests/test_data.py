@@ -289,10 +289,15 @@ def test_pictures_of_every_kind_are_read():
         ),
         "LA": (Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]),
                torch.from_numpy(grey).expand(3, 8, 8)),
+        "L, 8 is transparent": (Image.fromarray(grey), torch.from_numpy(
+            np.where(grey == 8, 255, grey)).expand(3, 8, 8)),
+        "RGB, turned by its camera": (Image.fromarray(colour[::-1].transpose(1, 0, 2)),
+                                      torch.from_numpy(colour).permute(2, 0, 1)),
     }  # fmt: skip
     for name, (image, expected) in cases.items():
-        content = io.BytesIO()
-        image.save(content, "PNG")
+        content, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = 8 if "turned" in name else 1  # its row 0 is the left side
+        image.save(content, "PNG", exif=exif, **({"transparency": 8} if "8 is" in name else {}))
         found = pictures.decode(content.getvalue(), name)
         assert found.dtype == torch.uint8 and torch.equal(found, expected.to(torch.uint8)), name
 

@@ -1,8 +1,11 @@
+import json
+
+import position_order
 import pytest
 import torch
 from torch.testing import assert_close
 
-from vitbook import Embeddings, PatchEmbedding, resize_positions, sincos_2d
+from vitbook import Embeddings, PatchEmbedding, patchify, resize_positions, sincos_2d
 
 
 def test_a_token_is_a_weighted_sum_of_its_own_patch():
@@ -67,3 +70,49 @@ def test_resizing_positions():
     larger = resize_positions(ramp, (8, 8), (16, 16)).reshape(16, 16)
     assert (larger.diff(dim=0)[2:-2] > 0.4).all()
     assert_close(larger, larger[:, :1].expand(16, 16))
+
+
+def test_a_place_is_a_neighbour_by_the_patch_that_stands_there():
+    shown = torch.tensor([5, 0, 3, 1, 4, 2])  # of a grid of 2 rows and 3 columns
+    places = torch.stack([shown // 3, shown % 3], dim=1)
+    alike = torch.eye(6)
+    touching = [(i, j) for i in range(6) for j in range(6)
+                if (places[i] - places[j]).abs().sum() == 1]  # fmt: skip
+    alike[tuple(zip(*touching, strict=True))] = 0.25
+    rows = torch.linalg.cholesky(alike)  # unit rows with exactly these dot products
+    assert position_order.touching_and_others(rows, shown, (2, 3)) == [0.25, 0.0]
+    by_number = position_order.touching_and_others(rows, torch.arange(6), (2, 3))
+    assert 0 < by_number[0] < 0.25 and by_number[1] > 0
+
+
+def test_reordering_shows_the_named_patches_and_a_new_order_every_time():
+    images = torch.arange(3 * 64.0).reshape(3, 1, 8, 8)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    patches = patchify(position_order.Reordered(torch.nn.Identity(), order)(images), 2)
+    assert torch.equal(patches, patchify(images, 2)[:, order])
+    mixed = position_order.Reordered(torch.nn.Identity())
+    one, two = mixed(images), mixed(images)
+    assert not torch.equal(one, two)
+    assert not torch.equal(one[0], one[1] - 64)  # nor the same for all pictures
+    for found in (one, two):
+        assert torch.equal(found.flatten(1).sort().values, images.flatten(1))
+
+
+def test_the_record_of_orders_says_what_chapter_2_says():
+    record = json.loads(position_order.RECORD.read_text("utf-8"))
+    assert set(record) == {*position_order.KINDS, "about"}
+    gaps = {}
+    for kind in position_order.KINDS:
+        assert [run["seed"] for run in record[kind]] == list(position_order.SEEDS)
+        for key in ("by picture", "by number"):
+            gaps[kind, key] = [near - far for near, far in (run[key] for run in record[kind])]
+    assert min(gaps["in order", "by picture"] + gaps["one wrong order", "by picture"]) > 0.4
+    assert max(map(abs, gaps["one wrong order", "by number"])) < 0.05
+    assert max(map(abs, gaps["a new order each time", "by number"])) < 0.05
+    assert max(gaps["labels by lot", "by number"]) < 0.2
+
+
+def test_one_run_of_the_orders():
+    run = position_order.one_run("one wrong order", seed=3, epochs=1)
+    assert run["seed"] == 3 and 0 < run["test_accuracy"] < 1
+    assert run["by picture"] != run["by number"]

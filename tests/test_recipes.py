@@ -1,13 +1,19 @@
-import pytest
+from fnmatch import fnmatch
+from importlib.resources import files
 
-from vitbook import data, training
+import pytest
+import torch
+import yaml
+
+from vitbook import VisionTransformer, data, preset, training
 from vitbook.training import EngineConfig, TrainConfig, known_recipes, read_recipe
 from vitbook.training.recipes import fitted, read_data
 
+PRESETS = yaml.safe_load((files("vitbook") / "presets.yaml").read_text("utf-8"))
 PUBLISHED = {
-    "mini-vit-small-cifar10": 12_470_026,
-    "mini-vit-tiny-cifar10": 5_362_762,
-    "mini-vit-small-mnist": 12_451_978,
+    "mini-vit-small-cifar10": 12_469_258,
+    "mini-vit-tiny-cifar10": 5_362_378,
+    "mini-vit-mnist": 1_074_186,
     "tinyvit-cifar10": 208_074,
     "scratch-vit-cifar10": 3_583_306,
     "replication-vit-cifar10": 33_680_906,
@@ -26,15 +32,36 @@ def test_the_digits_recipe_is_the_chapters():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_row_has_its_recipe(name):
-    import torch
-
-    from vitbook import VisionTransformer
-
     recipe = read_recipe(name)
     assert recipe.about["source"]
     with torch.device("meta"):
         model = VisionTransformer(recipe.model)
     assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name]
+
+
+def test_no_published_recipe_is_forgotten():
+    assert {name for name in known_recipes() if read_recipe(name).about} == set(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if "theirs" in PRESETS[name]])
+def test_a_preset_has_the_size_of_its_source(name):
+    """Counted there by building their model. mini-vit's has two parts less than ours."""
+    with torch.device("meta"):
+        model = VisionTransformer(preset(name))
+    missing = ("norm.", "blocks.*.attn.out.") if name.startswith("mini-vit") else ()
+    there = {
+        key: p
+        for key, p in model.named_parameters()
+        if not any(fnmatch(key, f"{part}*") for part in missing)
+    }
+    assert sum(p.numel() for p in there.values()) == PRESETS[name]["theirs"]
+
+
+def test_what_is_not_ours_says_where_it_is_from():
+    """A close copy is called that: its deviations stand on the results page."""
+    for name in PUBLISHED:
+        text = (files("vitbook") / "recipes" / f"{name}.yaml").read_text("utf-8")
+        assert "as published" not in " ".join(text.split()), name
 
 
 def test_recipes_by_path_and_with_changes(tmp_path):
@@ -137,8 +164,6 @@ def test_the_model_is_fitted_to_the_data():
 
 
 def test_recorded_runs_follow_their_recipes():
-    from importlib.resources import files
-
     names = sorted(path.name for path in (files("vitbook") / "runs").iterdir() if path.is_dir())
     assert {"digits", "digits-canvas", "digits-quarter"} <= set(names) <= set(known_recipes())
     for name in names:
@@ -152,7 +177,7 @@ def test_every_ablation_can_be_read_and_changes_something():
 
     table = yaml.safe_load(ablations.ROWS.read_text())
     base = read_recipe(table["base"])
-    assert base.hold_out, "ablations are marked on images cut from the training set"
+    assert base.hold_out, "ablations are marked on images held out of the training set"
     for row, changes in table["rows"].items():
         changed = read_recipe(table["base"], changes)
         assert (changed == base) == (row == "as it is"), row

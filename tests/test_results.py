@@ -2,6 +2,8 @@
 
 import csv
 import json
+import re
+from dataclasses import asdict
 
 import pytest
 import results
@@ -12,6 +14,9 @@ import yaml
 from vitbook.training import known_recipes, read_recipe
 
 RUNS = sorted(results.RUNS.glob("*/seed*"))
+PAGES = [results.ROOT / "README.md", *sorted(results.ROOT.glob("book/*.md"))]
+PAGES += sorted(results.ROOT.glob("notebooks/*.ipynb"))
+PAGES += sorted(results.ROOT.glob("vitbook/recipes/*.yaml"))
 
 
 def test_the_page_is_drawn_from_the_runs(tmp_path, monkeypatch):
@@ -53,6 +58,7 @@ def test_a_run_holds_together(run):
         if key != "seed":
             expected = getattr(recipe.train, key)
             assert value == (list(expected) if isinstance(expected, tuple) else expected), key
+    assert config["model"] == asdict(recipe.model), "its preset has changed: run it again"
     if "held_out_images" in summary:
         shares = summary["class_accuracy"].values()
         assert abs(sum(shares) / len(shares) - last) < 0.02
@@ -122,3 +128,60 @@ def test_every_recipe_with_a_published_figure_is_in_the_table():
     for name in known_recipes():
         if read_recipe(name).about:
             assert f"| `{name}` |" in page
+
+
+def test_every_source_has_its_deviations():
+    """All that are copied: recipes with a source, and presets counted against theirs."""
+    section = results.PAGES[0].read_text().partition("## What the copies do otherwise")[2]
+    table = [line.split(" | ") for line in section.partition("\n## ")[0].splitlines()]
+    rows = [row for row in table if len(row) == 3 and all(cell.strip("| ") for cell in row)]
+    said = [results.read_recipe(name).about.get("source") for name in known_recipes()]
+    said += [preset["source"] for preset in results.PRESETS.values() if "theirs" in preset]
+    sources = {re.split(r",| on MNIST", source)[0] for source in said if source}
+    assert len(sources) == 7 and len(rows) > 2 * len(sources)
+    for source in sources:
+        assert any(source in row[0] for row in rows), f"no deviation of {source} is named"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_corrected_figure_is_never_quoted_alone(path):
+    """mini-vit's author corrected 88% to 85%."""
+    text = path.read_text("utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    for line in text.splitlines():
+        assert not re.search(r"\b88%", line) or re.search(r"\b85%", line), line
+
+
+def test_what_a_row_would_cost_by_hand(monkeypatch):
+    """Two epochs of 3 training pictures and 5 test pictures, at 7 operations a picture."""
+    assert results.operations(7, 3, 5, 2) == 2 * (3 * 3 + 5) * 7
+    run = {"flops_per_image": 7, "training_images": 3, "held_out_images": 5, "epochs": 2}
+    monkeypatch.setattr(results, "summaries", lambda name: [run | {"processor_seconds": 11}])
+    assert results.speed("some") == pytest.approx(196 / 11)
+    monkeypatch.setattr(results, "speed", lambda name: 1e11)
+    work = 100 * (3 * 50_000 + 10_000) * results.size(read_recipe("scratch-vit-cifar10"))[1]
+    hours = results.core_hours("scratch-vit-cifar10")
+    assert hours == pytest.approx(work / 1e11 / 3600)
+    monkeypatch.setattr(results, "summaries", lambda name: [])
+    shown, best = results.reached("scratch-vit-cifar10")
+    assert shown == f"not run: {hours:.0f} core-hours" and best == "–"
+
+
+def test_no_row_says_only_that_it_was_not_run():
+    page = results.PAGES[0].read_text()
+    assert "not run yet" not in page
+    for line in page.splitlines():
+        if "not run" in line and line.startswith("| `"):
+            assert re.search(r"not run: \d+ core-hours", line), line
+
+
+def test_hints_are_the_rows_between_the_edge_and_twice_it(monkeypatch):
+    pairs = {"as it is": (50, 52), "hint": (52.6, 54.6), "beyond": (40, 42), "none": (51, 53)}
+    marks = {row: [float(seed) for seed in pair] for row, pair in pairs.items()}
+    monkeypatch.setattr(results, "ablation_marks", lambda: (marks, 2.0))
+    found = {row: [{"changes": []}] for row in marks}
+    monkeypatch.setattr(results, "recorded_ablations", lambda: found)
+    assert (
+        "is a hint (hint);" in results.ablation() and "there are 3 rows" in results.ablation()
+    )

@@ -41,6 +41,31 @@ def test_what_is_sent_is_what_was_recorded():
     assert found["tables"].keys() == {"rollout", "relevance"}
 
 
+@pytest.mark.parametrize(
+    "one_per", [list, torch.tensor, lambda v: torch.tensor(v)[:, None, None]]
+)
+def test_a_model_is_fed_as_it_was_trained(one_per):
+    """A picture of 2 × 3 patches; one mean and deviation per colour, far from one half."""
+    model = VisionTransformer(preset("tinyvit", image_size=(8, 12), depth=2)).eval()
+    image = data.photograph("coffee", 12)[:, :8]
+    mean, std = [0.11, 0.53, 0.97], [0.07, 0.23, 0.41]
+    view = sent(show_attention(model, image, mean=one_per(mean), std=one_per(std)).text)
+    weights, joined = tables(view, 2, model.config.heads, 7)
+    fed = torch.stack([(c / 255 - m) / s for c, m, s in zip(image, mean, std, strict=True)])
+    expected, gradients = recorded_with_gradients(model, fed[None])
+    assert_close(weights.float(), expected[:, 0], atol=1 / 400, rtol=0)
+    relevant = relevance_of(expected, gradients)[0] - torch.eye(7)
+    assert_close(
+        joined["relevance"].float(), relevant, atol=relevant.max().item() / 400, rtol=0
+    )
+    shares = model(fed[None])[0].softmax(dim=0)
+    assert view["predictions"][0] == [
+        str(shares.argmax().item()),
+        round(shares.max().item(), 3),
+    ]
+    assert view["weights"] != sent(show_attention(model, image).text)["weights"]
+
+
 def test_the_same_bytes_every_time_with_one_thread_or_two():
     model, image, texts = load_pretrained("digits-canvas"), canvas(), []
     threads = torch.get_num_threads()
@@ -69,6 +94,8 @@ def test_refusals():
     model = load_pretrained("digits-canvas")
     with pytest.raises(ValueError, match=r"one image \(channel, height, width\), uint8, got"):
         show_attention(model, canvas().float())
+    with pytest.raises(ValueError, match=r"a number, or one for each of 1 channels; got \[3\]"):
+        show_attention(model, canvas(), mean=[0.485, 0.456, 0.406])
     with pytest.raises(ValueError, match="expected 10 labels, got 3"):
         show_attention(model, canvas(), ["a", "b", "c"])
     with pytest.raises(ValueError, match=r"expected images of shape \(batch, 1, 32, 32\)"):
@@ -112,12 +139,12 @@ def test_without_a_class_token_the_mean_of_all_patches_comes_first(browser, tmp_
     for line in listed(weights[5].mean(dim=(0, 1))):
         assert line in said(page)
     page.get_by_role("button", name="is looked at by").click()
-    assert "row 1, column 1 is looked at most by" in said(page)
+    assert "row 0, column 0 is looked at most by" in said(page)
     page.get_by_role("button", name="all patches").click()
     assert "the mean of all patches looks most at" in said(page)
     page.locator(".vv-picture").focus()
     page.keyboard.press("ArrowDown")
-    assert "row 1, column 1 looks most at" in said(page)
+    assert "row 0, column 0 looks most at" in said(page)
     page.keyboard.press("Home")
     assert "the mean of all patches looks" in said(page) and not faults
     page.context.close()
@@ -228,6 +255,7 @@ def test_the_patch_slider_counts(browser, tmp_path):
 def test_the_position_map_shows_cosines(browser, tmp_path, touch):
     table = load_pretrained("digits-canvas").embeddings.position[0, 1:]
     view = show_positions(table, (8, 8))
+    assert 'aria-label="How much each position resembles row 4, column 4."' in view.text
     page, faults = opened(browser, tmp_path, view, has_touch=touch)
     page.wait_for_selector(".vv-said")
     x, y = at(page, 2, 6)
@@ -236,15 +264,13 @@ def test_the_position_map_shows_cosines(browser, tmp_path, touch):
     similar = torch.cosine_similarity(table[picked][None], table, dim=-1)
     similar[picked] = -2
     near = similar.argmax().item()
-    assert f"row 3, column 7 resembles row {near // 8 + 1}, column {near % 8 + 1} most" in said(
-        page
-    )
+    assert f"row 2, column 6 resembles row {near // 8}, column {near % 8} most" in said(page)
     assert float(re.search(r"cosine (-?[\d.]+)", said(page))[1]) == pytest.approx(
         similar[near].item(), abs=0.01
     )
     page.locator(".vv-picture").focus()
     page.keyboard.press("ArrowDown")
-    assert said(page).startswith("row 4, column 7 resembles") and not faults
+    assert said(page).startswith("row 3, column 6 resembles") and not faults
     page.context.close()
 
 

@@ -36,9 +36,9 @@ def said(viewer):
 
 
 def listed(looks):
-    """How the readout names the three strongest patches."""
+    """How the readout names the three strongest patches; rows and columns count from 0."""
     top = looks.argsort(descending=True)[:3].tolist()
-    return [f"row {p // 8 + 1}, column {p % 8 + 1} ({100 * looks[p]:.1f}%)" for p in top]
+    return [f"row {p // 8}, column {p % 8} ({100 * looks[p]:.1f}%)" for p in top]
 
 
 def tables(data, layers, heads, tokens):
@@ -62,32 +62,32 @@ def drive(page, viewer, data, touch):
     assert "Layer 5, mean of heads: the class token looks most at" in said(viewer)
     x, y = at(viewer, 4, 3)
     page.touchscreen.tap(x, y) if touch else page.mouse.click(x, y)
-    assert "row 5, column 4 looks most at" in said(viewer)
+    assert "row 4, column 3 looks most at" in said(viewer)
     for line in listed(weights[4].mean(dim=0)[1 + 4 * 8 + 3, 1:]):
         assert line in said(viewer)
     thumbnail = viewer.locator(".vv-overview button").nth(4 * 1 + 2)  # layer 2, head 3
     thumbnail.tap() if touch else thumbnail.click()
-    assert said(viewer).startswith("Layer 2, head 3: row 5, column 4")
+    assert said(viewer).startswith("Layer 2, head 3: row 4, column 3")
     for line in listed(weights[1, 2, 1 + 4 * 8 + 3, 1:]):
         assert line in said(viewer)
     viewer.locator(".vv-picture").focus()
     for key in ("ArrowRight", "ArrowDown", "h"):
         page.keyboard.press(key)
     token = 1 + 5 * 8 + 4
-    assert said(viewer).startswith("Layer 2, head 4: row 6, column 5")
+    assert said(viewer).startswith("Layer 2, head 4: row 5, column 4")
     for line in listed(weights[1, 3, token, 1:]):
         assert line in said(viewer)
     looked = viewer.get_by_role("button", name="is looked at by")
     if not touch:  # the way there crosses many patches, and must pick none
         box = looked.bounding_box()
         page.mouse.move(box["x"] + 9, box["y"] + 9, steps=20)
-        assert "row 6, column 5 looks most at" in said(viewer)
+        assert "row 5, column 4 looks most at" in said(viewer)
     looked.click()
     assert "is looked at most by" in said(viewer)
     for line in listed(weights[1, 3][1:, token]):
         assert line in said(viewer)
     viewer.get_by_role("button", name="rollout").click()
-    assert said(viewer).startswith("Rollout: row 6, column 5 is looked at most by")
+    assert said(viewer).startswith("Rollout: row 5, column 4 is looked at most by")
     for line in listed(joined["rollout"][1:, token]):
         assert line in said(viewer)
     assert viewer.get_by_label("layer", exact=True).is_disabled()
@@ -97,7 +97,7 @@ def drive(page, viewer, data, touch):
     viewer.get_by_role("button", name="looks at", exact=True).click()
     viewer.get_by_role("button", name="class token").click()
     best = joined["relevance"][0, 1:].argmax().item()
-    where = f"row {best // 8 + 1}, column {best % 8 + 1} "
+    where = f"row {best // 8}, column {best % 8} "
     assert said(viewer).startswith(f"Relevance: the class token looks most at {where}")
     viewer.get_by_role("button", name="attention").click()
     assert said(viewer).startswith("Layer 2, head 4: the class token")
@@ -109,7 +109,7 @@ def drive(page, viewer, data, touch):
     viewer.locator(".vv-picture").focus()
     page.keyboard.press("l")
     page.keyboard.press("ArrowUp")
-    assert said(viewer).startswith("Layer 5, mean of heads: row 1, column 1 looks")
+    assert said(viewer).startswith("Layer 5, mean of heads: row 0, column 0 looks")
     page.keyboard.press("Home")
     assert "the class token looks" in said(viewer)
     thumbnail.focus()

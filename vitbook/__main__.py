@@ -38,7 +38,10 @@ def evaluate(arguments):
     path, header, model = open_weights(arguments.weights)
     device = parallel.start(arguments.device)
     size = model.config.image_size if isinstance(model.config.image_size, int) else None
-    source = arguments.data or header.get("data", arguments.weights)
+    named = arguments.weights if arguments.weights in data.NAMES else None
+    source = arguments.data or header.get("data", named)
+    if source is None:
+        raise ValueError(f"{path} does not say what it was trained on; give it with --data")
     loaded = data.load(source, None if source in data.BUILT_IN else size)
     check_classes(path, list(header.get("classes", loaded.classes)), source, loaded.classes)
     split = data.to_device(loaded, device).test
@@ -144,7 +147,7 @@ def main(argv=None):
     try:
         arguments.function(arguments)
     except KeyboardInterrupt:
-        kept = "; the last finished epoch is kept: go on with --resume"
+        kept = "; --resume goes on from the last finished epoch, if there is one"
         sys.exit(f"stopped{kept if arguments.command == 'train' else ''}")
     except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -31,7 +31,8 @@ class PatchEmbedding(nn.Module):
 def sincos_2d(grid, dim, temperature=10_000):
     """Fixed position table: half of the width codes the row, half the column.
 
-    The one-dimensional table of Vaswani et al. 2017, section 3.5, once per axis.
+    The one-dimensional table of Vaswani et al. 2017, section 3.5, once per axis: rows first,
+    exponents over dim // 4. (big_vision's has columns first, and divides by dim // 4 - 1.)
 
     Args:
         grid: (rows, columns) of patches.
@@ -63,7 +64,7 @@ def resize_positions(table, old_grid, new_grid):
         new_grid: (rows, columns) wanted.
 
     Returns:
-        (new rows * new columns, dim), by bicubic interpolation.
+        (new rows * new columns, dim), by bicubic interpolation (the paper's code: linear).
     """
     rows, columns = old_grid
     image = rearrange(table, "(h w) d -> 1 d h w", h=rows, w=columns)

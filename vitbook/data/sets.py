@@ -41,13 +41,13 @@ def first(dataset, count):
 
 
 def hold_out(dataset, count, seed=5000):
-    """Cut ``count`` training images off, and put them in the place of the test set.
+    """Hold ``count`` training images out, in the place of the test set.
 
     For tuning: whatever is chosen by looking at them, the test set stays unseen. The
-    same ``seed`` always cuts the same images.
+    same ``seed`` always holds out the same images.
 
     Raises:
-        ValueError: none would be cut off, or none left.
+        ValueError: none would be held out, or none left.
     """
     if not 0 < count < len(dataset.train.labels):
         raise ValueError(

@@ -34,7 +34,7 @@ plt.rcParams.update(
 
 def show_image(ax, image, title=None):
     """Draw one picture, (channel, height, width), uint8 or floats in 0…1, without ticks."""
-    image = image.detach().permute(1, 2, 0).squeeze(-1)
+    image = image.detach().cpu().permute(1, 2, 0).squeeze(-1)
     top = 255 if image.dtype == torch.uint8 else 1.0
     ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=top)
     ax.set(xticks=[], yticks=[])

@@ -105,12 +105,12 @@ def split_axes():
 def embedding_sum():
     """Chapter 2: class token in front, positions added: eq. 1."""
     alt = (
-        "Five columns. Bottom row: class token, then patches 1, 2, 3 and so on to 64, each "
-        "patch multiplied by the matrix E. A position row from 0 to 64 is added to each. "
-        "The sums are the tokens of z zero."
+        "Five columns. Bottom row: class token, then patches 0, 1 and so on to 63, each patch "
+        "multiplied by the matrix E. A position is added to each, counted from 0 for the "
+        "class token to 64 for patch 63. The sums are the tokens of z zero."
     )
     drawing = Drawing(640, 240, alt)
-    columns = ["class", "patch 1", "patch 2", "…", "patch 64"]
+    columns = ["class", "patch 0", "patch 1", "…", "patch 63"]
     numbers = ["0", "1", "2", "…", "64"]
     for i, (name, number) in enumerate(zip(columns, numbers, strict=True)):
         x = 110 + 104 * i
@@ -214,7 +214,7 @@ def rollout_flow():
     xs, ys = (110, 290, 470), (50, 120, 190)
     for x, title in zip(xs, ("input", "after layer 1", "after layer 2"), strict=True):
         drawing.text(x + 30, 24, title)
-        for y, name in zip(ys, ("class", "patch 1", "patch 2"), strict=True):
+        for y, name in zip(ys, ("class", "patch 0", "patch 1"), strict=True):
             drawing.box(x - 8, y - 17, 76, 34, name, ORANGE if name == "class" else GREEN)
     for x in xs[:2]:
         for start in ys:

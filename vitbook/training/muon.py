@@ -56,11 +56,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices, steps=5):
-    """The nearest orthogonal matrices, roughly: singular values between 0.5 and 1.5.
+    """The nearest orthogonal matrices, roughly.
 
-    A Newton-Schulz iteration with the polynomial 3.4445 x − 4.7750 x³ + 2.0315 x⁵,
-    which pushes all singular values in (0, 1] towards 1. Shapes: (matrix, rows,
-    columns) → the same.
+    A Newton-Schulz iteration with the polynomial 3.4445 x − 4.7750 x³ + 2.0315 x⁵. Singular
+    values of at least 0.0015 of the matrix's length (the root of the sum of its squares) end
+    between 0.65 and 1.21 after five steps. Smaller ones are multiplied by up to 485 and may
+    stay small. Shapes: (matrix, rows, columns) → the same.
     """
     x = matrices
     tall = x.shape[-2] > x.shape[-1]

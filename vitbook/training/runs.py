@@ -92,7 +92,7 @@ class Record:
             "test_accuracy_last_epoch": history[-1]["test_accuracy"],
             "test_accuracy_best_epoch": history[best(history)]["test_accuracy"],
             "best_epoch": best(history) + 1,
-            "held_out_is": "cut from the training set"
+            "held_out_is": "held out of the training set"
             if self.recipe.hold_out
             else "the test set",
             "held_out_images": len(test.labels),
@@ -265,7 +265,7 @@ def recorded_ablations():
     """The recorded ablations: {row: [run, …]}, one run per seed, the rows in their order.
 
     A row is left out until it has two seeds. Each run is a dictionary: row, changes, seed,
-    losses, test_accuracy_last_epoch (on images cut from the training set),
+    losses, test_accuracy_last_epoch (on images held out of the training set),
     flops_per_image, seconds, device, versions, commit.
     """
     import yaml

@@ -35,20 +35,27 @@ class View:
         return self.text
 
 
-def show_attention(model, image, labels=None, target=None):
+def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
     """Show where every token of an image looks, in every layer and head.
+
+    The sentence beside the picture counts rows and columns of patches from 0, layers and
+    heads from 1.
 
     Args:
         model: a :class:`vitbook.VisionTransformer`; it is left as it was.
         image: (channel, height, width), uint8.
         labels: names of the classes; their numbers by default.
         target: the class that relevance is asked about; the predicted one by default.
+        mean, std: what is subtracted from the pixels in 0…1, and what they are then
+            divided by; a number, or one for each channel. They must be those of the model's
+            training; the default is that of all models trained in this book.
 
     Returns:
         An object that Jupyter, VS Code and Colab draw.
 
     Raises:
-        ValueError: an image of another kind or size, or another number of labels.
+        ValueError: an image of another kind or size, or another number of labels, means
+            or deviations.
     """
     config = model.config
     if image.ndim != 3 or image.dtype != torch.uint8:
@@ -59,8 +66,9 @@ def show_attention(model, image, labels=None, target=None):
     if labels is not None and len(labels) != config.classes:
         raise ValueError(f"expected {config.classes} labels, got {len(labels)}")
     image = image.cpu()
+    mean, std = (per_channel(value, len(image)) for value in (mean, std))
     twin = copy.deepcopy(model).cpu().double().eval()  # no accelerator: two would differ
-    pixels = normalize(image[None]).double()
+    pixels = normalize(image[None], mean, std).double()
     with torch.no_grad(), record_attention(twin) as maps:
         probabilities = twin(pixels)[0].softmax(dim=0)
     relevances = relevance_of(*recorded_with_gradients(twin, pixels, target))[0]
@@ -75,6 +83,17 @@ def show_attention(model, image, labels=None, target=None):
     ]
     weights = maps.weights[:, 0]
     return View(render(weights, image, config.grid, config.pool == "cls", tables, predictions))
+
+
+def per_channel(value, channels):
+    """A number, or one for each channel, as a tensor that fits (channel, height, width)."""
+    value = torch.as_tensor(value, dtype=torch.float32).cpu().flatten()
+    if len(value) not in (1, channels):
+        raise ValueError(
+            f"mean and std: expected a number, or one for each of {channels} channels; got "
+            f"{[len(value)]}"
+        )
+    return value.view(-1, 1, 1)
 
 
 def render(weights, image, grid, class_token, tables, predictions):
@@ -128,6 +147,9 @@ def show_patches(image, start=8):
     Args:
         image: (channel, side, side), uint8.
         start: the patch size shown first; must divide the side.
+
+    Raises:
+        ValueError: a picture that is no square, or a patch size that does not divide it.
     """
     image, side = image.cpu(), image.shape[-1]
     sizes = [size for size in range(2, side // 2 + 1) if side % size == 0]
@@ -164,7 +186,7 @@ def show_positions(table, grid):
         for i, line in enumerate(middle.tolist())
         for j, value in enumerate(line)
     )
-    label = f"How much each position resembles row {rows // 2 + 1}, column {columns // 2 + 1}."
+    label = f"How much each position resembles row {rows // 2}, column {columns // 2}."
     figure = (
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {columns} {rows}" width="240" '
         f'fill="currentColor">{cells}</svg>'

@@ -2,7 +2,8 @@
 //
 // mount(element, data) draws the viewer into an element; mountPatches and mountPositions are
 // the small ones of chapters 1 and 2. data comes from vitbook/viewer/__init__.py: weights are
-// bytes, row by row, each row divided by its own maximum (scales).
+// bytes, row by row, each row divided by its own maximum (scales). Rows and columns of patches
+// are counted from 0, as in the figures; layers and heads from 1, as in the paper.
 
 const STYLE = `
 .vv { color: inherit; font: 14px/1.4 system-ui, sans-serif; max-width: 760px; }
@@ -165,7 +166,7 @@ export function mount(element, data) {
     if (token === ALL) return "the mean of all patches";
     if (token < first) return "the class token";
     const patch = token - first;
-    return `row ${Math.floor(patch / columns) + 1}, column ${(patch % columns) + 1}`;
+    return `row ${Math.floor(patch / columns)}, column ${patch % columns}`;
   };
 
   const heat = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
@@ -174,8 +175,8 @@ export function mount(element, data) {
   const picture = make("div", {
     class: "vv-picture", tabindex: "0", role: "application",
     "data-lm-suppress-shortcuts": "true", // JupyterLab leaves the keys to us
-    "aria-label": "The picture. Arrow keys move from patch to patch, Home goes to the class "
-      + "token or to all patches, L and H change layer and head.",
+    "aria-label": "The picture. Arrow keys move from patch to patch, rows and columns counted "
+      + "from 0; Home goes to the class token or to all patches, L and H change layer and head.",
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [make("img", { src: data.image, alt: "" }), heat, picked]);
 
@@ -411,10 +412,11 @@ export function mountPositions(element, data) {
   const board = make("div", {
     class: "vv-picture", tabindex: "0", role: "application",
     "data-lm-suppress-shortcuts": "true",
-    "aria-label": "The grid of positions. Arrow keys move from one to the next.",
+    "aria-label": "The grid of positions, rows and columns counted from 0. Arrow keys move from "
+      + "one to the next.",
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [map, mark]);
-  const place = (p) => `row ${Math.floor(p / columns) + 1}, column ${(p % columns) + 1}`;
+  const place = (p) => `row ${Math.floor(p / columns)}, column ${p % columns}`;
 
   function draw() {
     const row = Float32Array.from({ length: n }, (_, j) => value(picked, j));
