@@ -16,19 +16,22 @@ def attention(q, k, v, mask=None, dropout=0.0):
         q: (…, query, d).
         k: (…, key, d).
         v: (…, key, value width).
-        mask: optional boolean, broadcast to (…, query, key); True = may be looked at.
-            A row without a single True has nothing to average and comes out as NaN.
+        mask: optional boolean, broadcast to (…, query, key); True = may be looked at,
+            as in ``F.scaled_dot_product_attention`` (``nn.MultiheadAttention`` reads
+            True as hidden). A row without a single True has weights and output 0.
         dropout: rate at which weights are dropped in the average. The weights
             returned are those before dropout.
 
     Returns:
         output (…, query, value width) and weights (…, query, key): row = who looks,
-        column = what is looked at; every row sums to one.
+        column = what is looked at; every row that may look at something sums to one.
     """
     scores = q @ rearrange(k, "... key d -> ... d key") / q.shape[-1] ** 0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
     weights = scores.softmax(dim=-1)
+    if mask is not None:  # for a row in which all is hidden
+        weights = weights.masked_fill(~mask, 0.0)
     return F.dropout(weights, dropout) @ v, weights
 
 
