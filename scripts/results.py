@@ -153,9 +153,12 @@ def published(names):
     more = max(r["test_accuracy_best_epoch"] - r["test_accuracy_last_epoch"] for r in runs)
     every = [json.loads(path.read_text()) for path in RUNS.glob("*/seed*/summary.json")]
     longest = max(run.get("processor_seconds", 0) for run in every) / 3600
+    where = (
+        f"it lies at most {100 * more:.1f} points above the last" if more else "it is the last"
+    )
     return (
         f"{comparison(names)}\n\nThe best epoch is the best by the test set. In the rows that "
-        f"were run it lies at most {100 * more:.1f} points above the last.\n\n"
+        f"were run {where}.\n\n"
         "A row that was not run says what it would cost: its operations, three passes for "
         "each training picture and one for each test picture, at the "
         f"{wide:.0f} billion a second that one core did in the recorded run `{RATE}`. That "
