@@ -9,7 +9,9 @@ from vitbook.attention import MultiHeadSelfAttention
 class MLP(nn.Module):
     """Two linear layers with a GELU between, on every token alone.
 
-    Dosovitskiy et al. 2021, section 3.1. Shapes: (…, dim) → (…, dim).
+    Dosovitskiy et al. 2021, section 3.1. Their code computes GELU by a formula with tanh.
+
+    Shapes: (…, dim) → (…, dim).
     """
 
     def __init__(self, dim, hidden, dropout=0.0):
@@ -26,8 +28,9 @@ class MLP(nn.Module):
 class DropPath(nn.Module):
     """While training, silence the whole branch for some images (stochastic depth).
 
-    Huang et al. 2016. Each image's branch is dropped with probability ``rate``; the
-    branches that stay are divided by 1 − rate, so that the mean is unchanged.
+    Each image's branch is dropped with probability ``rate``; the branches that stay are
+    divided by 1 − rate, so that the mean is unchanged. (Huang et al. 2016 drop a branch for
+    the whole batch, and multiply by 1 − rate when the model is used.)
 
     Shapes: (batch, …) → the same.
     """
@@ -52,7 +55,7 @@ class EncoderBlock(nn.Module):
         dim: width of a token.
         heads: number of attention heads.
         mlp_dim: hidden width of the MLP.
-        dropout: rate of dropout inside the MLP.
+        dropout: rate of dropout inside the MLP; the paper drops attention's output too.
         attention_dropout: rate of dropout on the attention weights.
         drop_path: rate at which an image skips a branch while training.
         bias: whether query, key and value have a bias.

@@ -15,22 +15,26 @@ POSITIONS = ("learned", "sincos", "none")
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Everything that fixes a model's shape; one row of Table 1 of Dosovitskiy et al. 2021.
+    """Everything that fixes a model.
+
+    A row of Table 1 of Dosovitskiy et al. 2021 is depth, dim, mlp_dim and heads.
 
     Args:
         image_size: side of the (square) images in pixels, or (height, width).
         patch_size: side of a patch in pixels.
         channels: 3 for colour, 1 for grey.
         classes: number of logits.
-        dim: width of a token, "hidden size D" in the paper.
-        depth: number of encoder blocks, "layers".
+        dim: width of a token, "Hidden size D" in that table.
+        depth: number of encoder blocks, "Layers".
         heads: attention heads per block.
-        mlp_dim: hidden width of each MLP.
+        mlp_dim: hidden width of each MLP, "MLP size".
         pool: "cls" reads the class token, "mean" the average of the patch tokens.
         position: "learned", "sincos" or "none".
-        dropout: rate on the embeddings and inside the MLPs.
+        dropout: rate on the embeddings and inside the MLPs (in the paper, on attention's
+            output too).
         attention_dropout: rate on the attention weights.
-        drop_path: rate in the last block; it rises linearly from 0 in the first.
+        drop_path: rate in the last block; it rises linearly from 0 in the first, so that a
+            single block has none.
         attention_bias: whether query, key and value projections have a bias.
 
     Raises:
@@ -148,7 +152,12 @@ def pool(tokens, kind):
 
 
 def init_weights(model):
-    """Xavier for matrices, as in ViT's code; zero biases; a small head."""
+    """Xavier for matrices, zero biases, a small head.
+
+    ViT's code draws query, key and value matrices one by one (ours, as one matrix, are
+    smaller by √2), the patch matrix by LeCun's rule, the MLPs' biases with deviation 1e-6,
+    and starts the head at zero.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
