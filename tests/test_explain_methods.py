@@ -215,7 +215,7 @@ def test_every_map_is_what_each_method_says(pool):
     assert_close(maps["rollout"], expected)
     last = explain.class_token_map if pool == "cls" else explain.mean_query_map
     looks = last(recorded.weights).mean(dim=1)
-    assert_close(maps["last layer"].argmax(1), looks.argmax(1))
+    assert_close(maps["layer 3"].argmax(1), looks.argmax(1))
 
 
 def test_mean_query_map_by_hand():
@@ -287,8 +287,9 @@ def test_the_plain_maps_of_every_map(pool):
     def read(table):
         return table[:, 0, first:] if cls else table.mean(dim=1)
 
-    assert_close(maps["first layer"], read(heads[0]))
-    assert_close(maps["last layer"], read(heads[-1]))
+    assert_close(maps["layer 1"], read(heads[0]))
+    assert_close(maps["layer 2"], read(heads[1]))
+    assert_close(maps["layer 3"], read(heads[-1]))
     assert_close(maps["mean of layers"], read(heads.sum(0) / 3))
     bare = explain.rollout(recorded.weights, residual=False)
     assert_close(maps["rollout, no residual"], read(bare))

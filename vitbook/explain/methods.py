@@ -39,8 +39,7 @@ def maps_of_batch(model, images, targets):
     heads = weights.mean(dim=2)
     identity = torch.eye(weights.shape[-1]).to(weights)
     tables = {
-        "first layer": heads[0],
-        "last layer": heads[-1],
+        **{f"layer {number}": table for number, table in enumerate(heads, start=1)},
         "mean of layers": heads.mean(dim=0),
         "rollout": rollout(weights),
         "rollout, no residual": rollout(weights, residual=False),
