@@ -111,7 +111,7 @@ def test_recipes_is_a_table(capsys):
     main(["recipes"])
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("tinyvit-cifar10") and "60.4%" in line for line in lines)
-    assert any(line.startswith("digits ") and "98.5% (3)" in line for line in lines)
+    assert any(line.startswith("digits ") and "98.2% (5)" in line for line in lines)
 
 
 @pytest.mark.parametrize(
