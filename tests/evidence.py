@@ -257,14 +257,16 @@ class Page:
                 self.blocks.append(Block(alt, f"cell {cell.id}, alt text", section, i))
             self.codes[i] = section, cell.source
             self.holders += in_code(tree(cell), section=section, cell=i)
+            printed = ""  # together: what one cell prints is stored in one piece or in many
             for output in cell.outputs:
                 text, alts = shown(output)
                 where = f"cell {cell.id}, alt text"
                 self.blocks += [Block(alt, where, section, i) for alt in alts]
                 self.raw += alts
-                for literal in literals:
-                    text = text.replace(literal, " ")
-                self.holders += in_text(text, section=section, cell=i)
+                printed += text if text.endswith("\n") else f"{text}\n"
+            for literal in literals:  # its words still tell what the line is about
+                printed = printed.replace(literal, re.sub(r"[\d.,%]+", " ", literal))
+            self.holders += in_text(printed, section=section, cell=i)
 
     def records(self, block):
         names = named_records(block.text)

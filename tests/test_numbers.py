@@ -162,7 +162,7 @@ def notebook(tmp_path, text, alt="", sources=(), later=""):
         ("in a formula", "$N = 3766$ and $3xy^2$", "$N = 3767$"),
         ("another row's", "The middle hits 64%.", "The middle hits 98%."),
         ("an interval's end", "Rollout hits 97% to 99%.", "Rollout hits 97%."),
-        ("a count is exact", "71 of them", "81 of them, 3,765 of them"),
+        ("a count is exact", "71 of the dogs", "81 of them, 3,765 of them"),
         ("a sum", "Here 6 · 12 = 72.", "Here 6 · 12 = 73."),
         ("typed, not computed", "71 dogs", "55 dogs"),
         ("style", "an accuracy of about .8", "23 pixels and 37 cats"),
@@ -262,6 +262,21 @@ def shifted(number, step):
     return number.text[: shown.start()] + text + e + power + number.text[shown.end() :]
 
 
+def test_a_row_is_known_by_its_words_in_pieces_too_and_under_a_typed_name(tmp_path):
+    """What a cell prints is stored in pieces sometimes; a name with a digit is a name."""
+    lines = ["middle   64%\n", "ink   46%\n", "layer 3   99%\n", "layer 2   94%\n"]
+    cell = new_code_cell('names = ["middle", "ink", "layer 3", "layer 2"]')
+    cell.outputs = [new_output("stream", name="stdout", text=line) for line in lines]
+    for said, wrong in (
+        ("the middle 64%, layer 3 99%", 0),
+        ("the middle 46%", 1),
+        ("ink 94%", 1),
+    ):
+        made = new_notebook(cells=[cell, new_markdown_cell(f"Hits: {said}.")])
+        nbformat.write(made, tmp_path / "made_up.ipynb")
+        assert len(complaints(Page(tmp_path / "made_up.ipynb", {}))) == wrong, said
+
+
 def caught(page):
     """Changes by one in the last digit, by kind of number: how many, and how many are found."""
     tried, found = Counter(), Counter()
@@ -296,4 +311,4 @@ def test_most_changes_by_one_in_the_last_digit_are_found(capsys):
             )
         )
     assert shares["three digits or more"] > 0.85 and shares["10 to 99"] > 0.75
-    assert min(shares["percents"], shares["decimals"]) > 0.5 and shares["below 10"] > 0.3
+    assert min(shares["percents"], shares["decimals"]) > 0.6 and shares["below 10"] > 0.3
