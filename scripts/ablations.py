@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 
 from vitbook import VisionTransformer
-from vitbook.__main__ import fitted, read_data
 from vitbook.data import to_device
 from vitbook.training import parallel, read_recipe, runs
+from vitbook.training.recipes import fitted, read_data
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "vitbook/ablations.yaml"

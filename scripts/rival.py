@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vitbook.__main__ import read_data
 from vitbook.compat import load_torchvision
 from vitbook.data import to_device
 from vitbook.training import parallel, read_recipe, runs
 from vitbook.training.engine import Engine, write_whole
+from vitbook.training.recipes import read_data
 
 RECORD = Path(__file__).resolve().parent.parent / "vitbook/runs/rival.json"
 BUDGET = "cifar10-beside-tinyvit"

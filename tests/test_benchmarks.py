@@ -1,11 +1,21 @@
 import importlib.util
 
+import pytest
 import torch
 from conftest import ROOT
 
-SPEC = importlib.util.spec_from_file_location("data_path", ROOT / "benchmarks/data_path.py")
-data_path = importlib.util.module_from_spec(SPEC)
-SPEC.loader.exec_module(data_path)
+from vitbook import VisionTransformer, preset
+
+
+def benchmark(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"benchmarks/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+data_path, peers = benchmark("data_path"), benchmark("peers")
+training_step = benchmark("training_step")
 
 
 def test_the_benchmark_feeds_one_batch_or_many():
@@ -29,3 +39,42 @@ def test_the_benchmark_measures_a_ratio_of_rates(monkeypatch):
     monkeypatch.setattr(data_path, "seconds", seconds)
     assert data_path.ratio({"batch_size": 4}, "tinyvit", 1, 3, cpu) == 0.5
     assert fed == [True, False] + 3 * [False, True], "fixed over fed: a rate, not a time"
+
+
+@pytest.mark.parametrize("name", ["timm", "torchvision"])
+def test_a_peer_is_the_same_model(name):
+    """As many parameters as ours, and logits for the same pictures."""
+    config = preset("mini-vit-tiny", depth=2, pool="cls", classes=7)
+    ours, peer = VisionTransformer(config), peers.PEERS[name](config)
+    assert peer(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
+    count, other = (sum(p.numel() for p in m.parameters()) for m in (ours, peer))
+    assert count == other
+
+
+def test_peers_are_compared_turn_by_turn(monkeypatch, capsys):
+    """Medians of the ratios within a turn; the faster of our two ways counts as ours."""
+    times = iter([9.0] * 3 + [2.0, 1.0, 3.0] + [20.0, 10.0, 40.0] + [2.0, 1.0, 1.0])
+    monkeypatch.setattr(peers, "PEERS", {"timm": lambda config: None})
+    monkeypatch.setattr(peers, "seconds", lambda *arguments: next(times))
+    peers.compare("mini-vit-tiny", True, False, 3)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [line[-1] for line in lines] == ["2.00", "1.00", "3.00"]
+
+
+def test_a_missing_peer_is_left_out_by_name(monkeypatch, capsys):
+    def missing(config):
+        raise ImportError("No module named 'vit_pytorch'")
+
+    monkeypatch.setattr(peers, "PEERS", {"vit-pytorch": missing})
+    made = peers.models(preset("digits"))
+    assert list(made) == ["ours, fused", "ours, written"]
+    assert "left out: vit-pytorch (No module named 'vit_pytorch')" in capsys.readouterr().out
+
+
+def test_the_rate_is_images_per_processor_second(monkeypatch):
+    trained = training_step.engine("tinyvit", 4, precision="fp32", attention="written")
+    trained.begin()
+    ticks, steps = iter([10.0, 12.0]), []
+    monkeypatch.setattr(trained, "step", lambda *arguments: steps.append(arguments))
+    monkeypatch.setattr(training_step.time, "process_time", lambda: next(ticks))
+    assert training_step.rate(trained) == 2.0 and len(steps) == 1

@@ -40,7 +40,10 @@ def test_train_leaves_the_whole_record(tmp_path, capsys):
     assert summary["processor_seconds"] > 0
     assert summary["training_images"] == 200 and summary["held_out_is"] == "the test set"
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert lines[0]["step"] == 0 and lines[0]["loss"] > 1
+    chosen = {key: summary[key] for key in ("precision", "attention", "compiled")}
+    assert lines[0] == {"step": 0, "epoch": 0, **chosen}
+    assert summary["skipped_steps"] == 0 and summary["remarks"] == []
+    assert lines[1]["step"] == 0 and lines[1]["loss"] > 1
     with pytest.raises(SystemExit, match=r"holds a run already; go on with it by --resume"):
         main(["train", "--out", str(tmp_path), *SHORT])
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from vitbook import VisionTransformer, data
 from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
+from vitbook.training.recipes import fitted, read_data
 from vitbook.training.weights import load_weights, pretrained_path, read_header
 
 
@@ -31,22 +31,6 @@ def train(arguments):
     )
     if summary:
         print(json.dumps(summary, indent=2))
-
-
-def read_data(recipe):
-    """The recipe's data set: at the model's size, cut as the recipe says."""
-    height, width = recipe.model.image_shape
-    own = recipe.data in data.BUILT_IN or height != width
-    loaded = data.load(recipe.data, None if own else height)
-    if recipe.images is not None:
-        loaded = data.first(loaded, recipe.images)
-    return data.hold_out(loaded, recipe.hold_out) if recipe.hold_out else loaded
-
-
-def fitted(config, loaded):
-    """The model's configuration with the channels and the classes of the data."""
-    channels = loaded.train.images.shape[1]
-    return replace(config, channels=channels, classes=len(loaded.classes))
 
 
 def evaluate(arguments):

@@ -1,9 +1,10 @@
 """The loop of chapter 5, with what long trainings on many devices need."""
 
+import copy
+import logging
 import math
 import os
 import time
-from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,11 +18,22 @@ from tqdm import tqdm
 
 from vitbook.data import cutmix, mixup, normalize, rand_augment, random_erase
 from vitbook.training import parallel
-from vitbook.training.loop import BAR, accuracy, augment, learning_rate, parameter_groups
+from vitbook.training.loop import BAR, augment, learning_rate, parameter_groups, predict
 from vitbook.training.muon import Muon
+from vitbook.training.precision import (
+    DTYPES,
+    Choice,
+    attention_layers,
+    capability,
+    choose,
+    computing,
+)
 from vitbook.training.whiten import whiten
 
+LOG = logging.getLogger(__name__)
 EVERY = 50  # steps between two lines of metrics.jsonl
+LONG = 300  # seconds of training from which on compiling, which takes about one minute, pays
+SMALLEST_SCALE = 2.0**-14  # of a float16 loss: below it, no scale will help
 
 
 class Engine:
@@ -44,14 +56,55 @@ class Engine:
         self.optimizers = make_optimizers(model, config)
         self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.ema = average(model, config.ema) if config.ema else None
-        self.called = prepare(model, self.device, config)
+        self.layers, self.choice, self.called = attention_layers(model), None, None
         self.history, self.seconds, self.processor_seconds = [], 0.0, 0.0
+        self.skipped, self.remarks, self.hits = 0, [], 0
         torch.manual_seed(config.seed + 1000 * parallel.rank())
 
     @property
     def result(self):
         """The model that is evaluated and saved: the average where there is one."""
         return self.ema.module if self.ema else self.model
+
+    def begin(self):
+        """Settle how to compute, unless that is done; needed before the first step."""
+        if self.called is not None:
+            return
+        if self.choice is None:
+            self.choice = parallel.from_first(self.choose)
+        precision, attention, compiled = self.choice
+        self.called = prepare(self.model, self.device, compiled)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, Muon) and precision == "bf16":
+                optimizer.dtype = DTYPES[precision]
+        if not self.history:
+            chosen = {"precision": precision, "attention": attention, "compiled": compiled}
+            self.log({"step": 0, "epoch": 0, **chosen})
+
+    def choose(self):
+        """The way to compute, timed where the recipe leaves it open; changes nothing here."""
+        states, twin = random_states(self.device), copy.deepcopy(self.model)
+        images, labels = (part[: self.config.batch_size] for part in self.data.train)
+        images, layers = normalize(images), attention_layers(twin)
+
+        def seconds(choice):
+            started = time.perf_counter()
+            with computing(choice, self.device, layers):
+                logits = twin(images).float()
+            F.cross_entropy(logits, labels).backward()
+            wait(self.device)
+            return time.perf_counter() - started
+
+        twin.train()
+        choice = choose(self.config, self.device, layers, seconds)
+        steps = self.config.epochs * math.ceil(len(self.data.train.labels) / len(labels))
+        if self.config.compile == "auto" and can_compile(self.device):
+            seconds(choice)
+            choice = choice._replace(compiled=steps * seconds(choice) >= LONG)
+        set_random_states(states, self.device)
+        on = self.config.compile == "on"
+        return choice._replace(compiled=True) if on else choice
 
     def run(self, progress=True, each_epoch=None):
         """Train to the end, from wherever the checkpoint left off.
@@ -61,9 +114,11 @@ class Engine:
             each_epoch: called after every epoch, once its checkpoint is written.
 
         Returns:
-            One dictionary per epoch: epoch, loss, test_accuracy (None where it was not
-            due by ``evaluate_every``).
+            One dictionary per epoch: epoch, loss, train_accuracy (of the images as they
+            were varied; of a mixed one, its larger part counts), test_loss and
+            test_accuracy (None where they were not due by ``evaluate_every``).
         """
+        self.begin()
         bar = tqdm(
             total=self.config.epochs,
             initial=len(self.history),
@@ -72,11 +127,11 @@ class Engine:
         )
         for epoch in range(len(self.history), self.config.epochs):
             started, busy = time.perf_counter(), time.process_time()
-            loss = self.epoch(epoch, bar)
-            hits = self.evaluate(epoch + 1)
+            row = {"epoch": epoch + 1, **self.epoch(epoch, bar), **self.evaluate(epoch + 1)}
+            hits = row["test_accuracy"]
             shown = "" if hits is None else f", test {hits:.1%}"
-            bar.set_postfix_str(f"loss {loss:.3f}{shown}", refresh=False)
-            self.history.append({"epoch": epoch + 1, "loss": loss, "test_accuracy": hits})
+            bar.set_postfix_str(f"loss {row['loss']:.3f}{shown}", refresh=False)
+            self.history.append(row)
             self.seconds += time.perf_counter() - started
             self.processor_seconds += time.process_time() - busy
             if self.folder:
@@ -87,8 +142,9 @@ class Engine:
         return self.history
 
     def epoch(self, epoch, bar):
-        """One pass over the images in random order; returns the mean loss."""
+        """One pass over the images in random order; returns mean loss and accuracy."""
         self.model.train()
+        self.hits = 0
         count = len(self.data.train.labels)
         order = parallel.same_for_all(torch.randperm(count, device=self.device))
         batches, total = order.split(self.config.batch_size), 0.0
@@ -104,29 +160,56 @@ class Engine:
             bar.update(epoch + (i + 1) / len(batches) - bar.n)
         mean = total / count
         self.check("loss", mean, epoch, step)
-        self.check("gradient's length", norm, epoch, step)  # it has moved the weights since
-        return mean.item()
+        if not self.scaler.is_enabled():  # it has moved the weights since
+            self.check("gradient's length", norm, epoch, step)
+        hits = parallel.mean(self.hits) * parallel.world()
+        return {"loss": mean.item(), "train_accuracy": hits.item() / count}
 
     def step(self, index, step, steps):
         """One batch; returns its loss, the length of the gradient and the learning rate."""
+        self.begin()
         config, done = self.config, step / steps
         share = set_rates(self.optimizers, config, step, steps)
         if self.dropping:
             self.dropping.keep = config.keep if done < config.dropping else 1.0
         part, weight = parallel.share(index)
         images, labels, partner, lam = self.batch(part, strong=done < 1 - config.clean)
-        with autocast(self.device, config):
+        with computing(self.choice, self.device, self.layers):
             logits = self.called(images).float()
+        likeliest = labels if lam >= 0.5 else labels[partner]
+        self.hits = self.hits + (weight > 0) * (logits.argmax(dim=1) == likeliest).sum()
         loss = weight * mixed_loss(logits, labels, partner, lam, config.label_smoothing)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.scaler.scale(loss).backward()
         for optimizer in self.optimizers:
-            optimizer.step()
-        if self.ema:
+            self.scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        if self.move() and self.ema:
             self.ema.update_parameters(self.model)
         return parallel.mean(loss.detach()), norm, share * config.learning_rate
+
+    def move(self):
+        """Let the optimizers move the weights; False where a float16 gradient was no number.
+
+        Such a step is skipped and counted, and the loss is scaled less from then on.
+
+        Raises:
+            FloatingPointError: no scale is small enough.
+        """
+        before = self.scaler.get_scale()
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        moved = self.scaler.get_scale() >= before
+        self.skipped += not moved
+        if self.scaler.get_scale() < SMALLEST_SCALE:
+            raise FloatingPointError(
+                f"the scale of the float16 loss fell to {self.scaler.get_scale():g}: the "
+                "gradient is no number at any scale. Start afresh in another folder with "
+                "precision fp32"
+            )
+        return moved
 
     def batch(self, index, strong):
         """Images, varied and normalised, their labels, their partners and shares."""
@@ -135,9 +218,13 @@ class Engine:
         return images, labels, partner, lam
 
     def evaluate(self, epochs):
-        """Accuracy after so many epochs; None where it is not due."""
-        due = epochs % self.config.evaluate_every == 0 or epochs == self.config.epochs
-        return accuracy(self.result, self.data.test) if due else None
+        """Loss and accuracy on the images held out, after so many epochs; None if not due."""
+        if epochs % self.config.evaluate_every and epochs != self.config.epochs:
+            return {"test_loss": None, "test_accuracy": None}
+        images, labels = self.data.test
+        logits = predict(self.result, images)
+        hits = (logits.argmax(dim=1) == labels).float().mean().item()
+        return {"test_loss": F.cross_entropy(logits, labels).item(), "test_accuracy": hits}
 
     def check(self, name, number, epoch, step):
         """Stop where a number is none, before a checkpoint is made of it."""
@@ -146,16 +233,17 @@ class Engine:
             raise FloatingPointError(
                 f"the {name} is {number:g} in epoch {epoch + 1}, step {step + 1}{kept}. Start "
                 "afresh in another folder with a lower learning rate, a longer warm-up, or "
-                "bf16 off"
+                "precision fp32"
             )
 
     def settings(self):
         """What must not change between two parts of one training."""
         images, labels = self.data.train
+        config = asdict(self.config)
+        del config["precision"], config["attention"]  # kept, or asked for otherwise: see resume
         return {
-            **asdict(self.config),
+            **config,
             "model": str(getattr(self.model, "config", "")),
-            "device": self.device.type,
             "training images": len(labels),
             "sum of all pixels": images.sum(dtype=torch.int64).item(),
             "classes": [str(name) for name in self.data.classes],
@@ -168,6 +256,11 @@ class Engine:
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "ema": self.ema.state_dict() if self.ema else None,
+            "device": self.device.type,
+            "choice": self.choice._asdict(),
+            "scaler": self.scaler.state_dict(),
+            "skipped": self.skipped,
+            "remarks": self.remarks,
             "history": self.history,
             "seconds": self.seconds,
             "processor_seconds": self.processor_seconds,
@@ -183,9 +276,13 @@ class Engine:
     def resume(self):
         """Go back to where ``last.pt`` was written.
 
+        What was chosen by time there is kept. With another device, precision or attention
+        the training goes on as well, no longer bit for bit: that is logged, and remembered
+        in ``remarks``.
+
         Raises:
-            ValueError: the file is not a whole checkpoint, or of another model, recipe,
-                device, data or number of processes.
+            ValueError: the file is not a whole checkpoint, or of another model, recipe, data
+                or number of processes.
         """
         path = self.folder / "last.pt"
         try:
@@ -196,7 +293,8 @@ class Engine:
             for key, value in self.settings().items():
                 if state["settings"].get(key) != value:
                     was = state["settings"].get(key)
-                    raise ValueError(f"{key} was {was} there, and is {value} now")
+                    why = ": every learning rate so far followed it" if key == "epochs" else ""
+                    raise ValueError(f"{key} was {was} there, and is {value} now{why}")
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
@@ -204,13 +302,38 @@ class Engine:
                 self.ema.load_state_dict(state["ema"])
             self.history, self.seconds = state["history"], state["seconds"]
             self.processor_seconds = state["processor_seconds"]
+            self.skipped, self.remarks = state["skipped"], state["remarks"]
+            self.go_on(Choice(**state["choice"]), state["device"], state["scaler"])
         except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError,
                 UnpicklingError) as error:  # fmt: skip
             raise ValueError(
                 f"{path} is not a checkpoint of this training ({error}); resume with the "
                 "recipe it was made with, or start afresh in another folder"
             ) from error
-        set_random_states(dice[parallel.rank()], self.device)
+        set_random_states(dice[parallel.rank()], self.device, state["device"])
+
+    def go_on(self, kept, device, scaler):
+        """Compute as before, but for what is asked for otherwise or another device decides."""
+        same = self.device.type == device
+        self.choice = kept if same else parallel.from_first(self.choose)
+        for name in ("precision", "attention"):
+            if getattr(self.config, name) != "auto":
+                self.choice = self.choice._replace(**{name: getattr(self.config, name)})
+        self.begin()
+        if self.choice.precision == kept.precision == "fp16":
+            self.scaler.load_state_dict(scaler)
+        if not same or self.choice != kept:
+            was, now = (f"{d}, {', '.join(c[:2])}" for d, c in
+                        ((device, kept), (self.device.type, self.choice)))  # fmt: skip
+            epochs = len(self.history)
+            self.remarks.append(f"from epoch {epochs + 1} on {now}; {was} before")
+            LOG.warning("no longer bit for bit: %s", self.remarks[-1])
+
+
+def wait(device):
+    """Until a device has done all it was asked to; a CPU always has."""
+    if device.type != "cpu":
+        getattr(torch, device.type).synchronize()
 
 
 def random_states(device):
@@ -223,9 +346,11 @@ def random_states(device):
     return states
 
 
-def set_random_states(states, device):
-    """Put those generators back to where they were."""
+def set_random_states(states, device, kind=None):
+    """Put those generators back to where they were; only the CPU's, if ``kind`` was another."""
     torch.set_rng_state(states[0])
+    if kind not in (None, device.type):
+        return
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1], device)
     if device.type == "mps":
@@ -316,41 +441,23 @@ def average(model, decay):
     return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
 
-def capability(device):
-    """CUDA's compute capability, such as 8 for an A100; 0 on other devices."""
-    return torch.cuda.get_device_capability(device)[0] if device.type == "cuda" else 0
+def can_compile(device):
+    """Whether torch.compile can help: on GPUs that Triton, the compiler's language, knows."""
+    return capability(device) >= 7 and find_spec("triton") is not None
 
 
-def uses_bf16(config, device):
-    """Whether to train in bfloat16; "auto" where a GPU does not merely emulate it."""
-    return config.bf16 == "on" or (config.bf16 == "auto" and capability(device) >= 8)
-
-
-def uses_compile(config, device):
-    """Whether to compile; "auto" on GPUs that Triton, the compiler's language, knows."""
-    able = capability(device) >= 7 and find_spec("triton") is not None
-    return config.compile == "on" or (config.compile == "auto" and able)
-
-
-def prepare(model, device, config):
+def prepare(model, device, compiled):
     """The model as it is called in training: shared among processes, and compiled."""
     if parallel.world() > 1:
         model = DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
-    if uses_compile(config, device):
+    if compiled:
         torch.set_float32_matmul_precision("high")
         # One graph for each shape. Else the first small batch would change the kernels of
         # all later ones, and a resumed training would run others than one straight through.
         model = torch.compile(model, dynamic=False)
     return model
-
-
-def autocast(device, config):
-    """bfloat16 inside, where it is on."""
-    if not uses_bf16(config, device):
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def write_whole(path, write):

@@ -9,8 +9,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalised (Jordan et al. 2024), for matrices inside a network.
 
     The same update as ``torch.optim.Muon`` with its default settings. That one
-    multiplies in bfloat16 everywhere, which is slow on CPUs without units for it; this
-    one uses float32 there, and takes matrices of one shape together.
+    multiplies in bfloat16 everywhere, which is slow on processors without units for it;
+    this one does so where ``dtype`` says so, and takes matrices of one shape together.
 
     Args:
         params: matrices, or groups of them.
@@ -23,6 +23,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(self, params, lr=0.02, weight_decay=0.0, momentum=0.95):
+        self.dtype = torch.float32  # of the multiplications; bfloat16 where that is faster
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         for group in self.param_groups:
             for p in group["params"]:
@@ -39,8 +40,9 @@ class Muon(torch.optim.Optimizer):
                     alike[p.shape].append(p)
             for shape, matrices in alike.items():
                 ahead = torch.stack([self.look_ahead(p, group["momentum"]) for p in matrices])
+                directions = orthogonal(ahead.to(self.dtype))
                 scale = max(1, shape[0] / shape[1]) ** 0.5
-                for p, direction in zip(matrices, orthogonal(ahead), strict=True):
+                for p, direction in zip(matrices, directions, strict=True):
                     p.mul_(1 - group["lr"] * group["weight_decay"])
                     p.add_(direction, alpha=-group["lr"] * scale)
 
@@ -61,11 +63,11 @@ def orthogonal(matrices, steps=5):
     between 0.65 and 1.21 after five steps. Smaller ones are multiplied by up to 485 and may
     stay small. Shapes: (matrix, rows, columns) → the same.
     """
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    x = matrices
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(steps):
         gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
+    return x.mT if tall else x

@@ -72,6 +72,14 @@ def same_for_all(tensor):
     return tensor
 
 
+def from_first(make):
+    """What a function returns in process 0, in every process."""
+    made = [make() if rank() == 0 else None]
+    if world() > 1:
+        distributed.broadcast_object_list(made, 0)
+    return made[0]
+
+
 def share(index):
     """This process's part of a batch, and what its mean loss has to be multiplied with.
 

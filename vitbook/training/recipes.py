@@ -1,17 +1,22 @@
 """Recipes: YAML files that fix data, model and training; and changes to them."""
 
 import difflib
+import logging
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from vitbook import data
 from vitbook.training.loop import TrainConfig
 from vitbook.vit import ViTConfig, preset
 
+LOG = logging.getLogger(__name__)
 OPTIMIZERS = ("adamw", "muon")
 SCHEDULES = ("cosine", "constant")
 SWITCHES = ("auto", "on", "off")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ATTENTIONS = ("auto", "fused", "written")
 SHARES = ("warmup", "label_smoothing", "erase", "mix_probability", "clean", "keep", "dropping",
           "ema")  # fmt: skip
 
@@ -37,10 +42,13 @@ class EngineConfig(TrainConfig):
         whiten: start the patch projection from the principal directions of the patches.
         evaluate_every: epochs from one look at the held-out images to the next; the
             last epoch is always looked at.
-        bf16: autocast to bfloat16: "on", "off", or "auto" for on with GPUs of compute
-            capability 8 or more.
+        precision: "fp32", "bf16" or "fp16" (with a scaled loss), or "auto": on a CPU
+            whichever of float32 and bfloat16 takes less time, on GPUs what they are made
+            for (:func:`vitbook.training.precision.formats_of`).
+        attention: "fused" by PyTorch's kernel, "written" out as in chapter 3, or "auto" for
+            the faster one. Equal but for rounding.
         compile: torch.compile: "on", "off", or "auto" for on with GPUs of compute
-            capability 7 or more, where Triton is installed.
+            capability 7 or more, where Triton is installed and the training is long enough.
     """
 
     optimizer: str = "adamw"
@@ -57,14 +65,16 @@ class EngineConfig(TrainConfig):
     ema: float = 0.0
     whiten: bool = False
     evaluate_every: int = 1
-    bf16: str = "auto"
+    precision: str = "auto"
+    attention: str = "auto"
     compile: str = "auto"
 
     def __post_init__(self):
         for name, known in (
             ("optimizer", OPTIMIZERS),
             ("schedule", SCHEDULES),
-            ("bf16", SWITCHES),
+            ("precision", PRECISIONS),
+            ("attention", ATTENTIONS),
             ("compile", SWITCHES),
         ):
             if getattr(self, name) not in known:
@@ -129,11 +139,27 @@ def read_recipe(name, changes=()):
         path.name.removesuffix(".yaml"),
         str(recipe.get("data", "digits")),
         fill(base, model, f"model in {path}"),
-        fill(EngineConfig, section(recipe, "train"), f"train in {path}"),
+        fill(EngineConfig, renamed(section(recipe, "train"), path), f"train in {path}"),
         None if images is None else cast(images, int, f"images ({path})"),
         cast(recipe.get("hold_out", 0), int, f"hold_out ({path})"),
         {key: recipe[key] for key in ("source", "published") if key in recipe},
     )
+
+
+def read_data(recipe):
+    """The recipe's data set: at the model's size, its images held out as the recipe says."""
+    height, width = recipe.model.image_shape
+    own = recipe.data in data.BUILT_IN or height != width
+    loaded = data.load(recipe.data, None if own else height)
+    if recipe.images is not None:
+        loaded = data.first(loaded, recipe.images)
+    return data.hold_out(loaded, recipe.hold_out) if recipe.hold_out else loaded
+
+
+def fitted(config, loaded):
+    """The model's configuration with the channels and the classes of the data."""
+    channels = loaded.train.images.shape[1]
+    return replace(config, channels=channels, classes=len(loaded.classes))
 
 
 def folder():
@@ -163,6 +189,18 @@ def section(recipe, name):
     if not isinstance(found, dict):
         raise ValueError(f"{name} must be a section with keys, got {found!r}")
     return dict(found)
+
+
+def renamed(train, path):
+    """The train section with today's key for an old one, ``bf16: auto | on | off``."""
+    if "bf16" not in train:
+        return train
+    said = train.pop("bf16")
+    meant = {"auto": "auto", True: "bf16", "on": "bf16", False: "fp32", "off": "fp32"}
+    if said not in meant:
+        raise ValueError(f"bf16 in {path} must be auto, on or off, got {said!r}")
+    LOG.warning("%s says bf16: %s; write precision: %s", path, said, meant[said])
+    return {"precision": meant[said], **train}
 
 
 def apply(recipe, change):

@@ -63,7 +63,8 @@ class Record:
             file.write(json.dumps({k: rounded(v) for k, v in line.items()}) + "\n")
         if self.board:
             for key in ("loss", "learning_rate", "gradient_norm"):
-                self.board.add_scalar(key, line[key], line["step"])
+                if key in line:
+                    self.board.add_scalar(key, line[key], line["step"])
 
     def epoch(self, engine):
         """Write history.csv, and the weights if this epoch was the best so far."""
@@ -100,6 +101,9 @@ class Record:
             "parameters": sum(p.numel() for p in engine.model.parameters()),
             "flops_per_image": flops(engine.result, test.images[:1]),
             "epochs": len(history),
+            **engine.choice._asdict(),
+            "skipped_steps": engine.skipped,  # float16 alone skips any
+            "remarks": engine.remarks,
             "seconds": round(engine.seconds),
             "processor_seconds": round(engine.processor_seconds, 1),  # of all threads
             "device": device_name(engine.device),
