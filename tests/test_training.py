@@ -1,3 +1,4 @@
+import io
 import math
 import pickle
 
@@ -7,6 +8,7 @@ from torch.testing import assert_close
 
 from vitbook import VisionTransformer, data, load_pretrained, preset, training
 from vitbook.training import TrainConfig
+from vitbook.training.muon import orthogonal
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +88,11 @@ def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
     path, config = tmp_path / "checkpoint.pt", TrainConfig(epochs=1)
     training.train(fresh(), few, config, path, progress=False)
     whole = path.read_bytes()
-    bad = {"truncated": whole[: len(whole) // 2], "empty": b"", "pickle": pickle.dumps(Evil())}
-    for content in bad.values():
+    state, bad = torch.load(path, weights_only=True), [whole[: len(whole) // 2], b""]
+    bad += [pickle.dumps(Evil()), written([1]), written(torch.zeros(3))]
+    bad += [written({k: state[k] for k in state if k != left_out}) for left_out in state]
+    bad += [written(state | {k: 5}) for k in ("model", "optimizer", "random")]
+    for content in bad:
         path.write_bytes(content)
         with pytest.raises(
             ValueError, match=r"checkpoint\.pt is not a checkpoint of this model"
@@ -97,6 +102,48 @@ def test_bad_checkpoints_are_refused(few, tmp_path, monkeypatch):
     path.write_bytes(whole)
     with pytest.raises(ValueError, match="not a checkpoint of this model"):
         training.train(fresh(mlp_dim=32), few, config, path, progress=False)
+
+
+def written(thing):
+    file = io.BytesIO()
+    torch.save(thing, file)
+    return file.getvalue()
+
+
+def test_a_checkpoint_from_a_gpu_goes_on_without_one(few, tmp_path, monkeypatch):
+    path, config, ends = tmp_path / "checkpoint.pt", TrainConfig(epochs=2), []
+    for where in ("cpu", "cuda:0"):
+        with monkeypatch.context() as patched:
+            patched.setattr(torch.serialization, "location_tag", lambda storage: where)  # noqa: B023
+            training.train(fresh(), few, config, path, stop_after=1, progress=False)
+        ends.append(fresh(seed=9))
+        training.train(ends[-1], few, config, path, progress=False)
+        path.unlink()
+    for a, b in zip(*(end.parameters() for end in ends), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_checkpoint_that_may_not_be_read_is_not_called_bad(few, tmp_path):
+    with pytest.raises(OSError, match="directory"):  # nor is its removal advised
+        training.train(fresh(), few, TrainConfig(epochs=1), tmp_path, progress=False)
+
+
+def test_muon_makes_long_directions_alike_and_leaves_the_faintest():
+    """What the docstring of ``orthogonal`` and chapter 5 say of its singular values."""
+    lengths = torch.logspace(-6, 0, 6001, dtype=torch.float64)
+    ends = lengths
+    for _ in range(5):
+        ends = 3.4445 * ends - 4.7750 * ends**3 + 2.0315 * ends**5
+    assert ends[lengths >= 0.0015].min() > 0.65 and ends.max() < 1.21
+    assert ends[lengths < 0.001].max() < 0.5
+    assert (ends / lengths).max() == pytest.approx(485, abs=1)
+    torch.manual_seed(0)
+    matrix = torch.randn(7, 5, dtype=torch.float64)
+    left, before, right = torch.linalg.svd(matrix, full_matrices=False)
+    before = before / matrix.norm()
+    for _ in range(5):
+        before = 3.4445 * before - 4.7750 * before**3 + 2.0315 * before**5
+    assert_close(orthogonal(matrix[None])[0], left * before @ right)
 
 
 def test_weights_round_trip_and_refusals(tmp_path):

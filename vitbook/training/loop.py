@@ -3,8 +3,8 @@
 import math
 import os
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 import torch.nn.functional as F
@@ -83,7 +83,11 @@ def augment(images, config):
 
 @torch.no_grad()
 def predict(model, images, batch_size=500):
-    """Logits of uint8 images, in evaluation mode: (image, classes)."""
+    """Logits of uint8 images, in evaluation mode: (image, classes).
+
+    They are brought to -1…1, as for every model trained here. One that was trained with
+    other means and deviations is called on ``normalize(images, mean, std)`` instead.
+    """
     was_training = model.training
     model.eval()
     logits = [model(normalize(batch)) for batch in images.split(batch_size)]
@@ -92,7 +96,7 @@ def predict(model, images, batch_size=500):
 
 
 def accuracy(model, split):
-    """Share of a split's images whose largest logit is the right one."""
+    """Share of a split's images, fed by :func:`predict`, whose largest logit is right."""
     hits = predict(model, split.images).argmax(dim=1) == split.labels
     return hits.float().mean().item()
 
@@ -175,17 +179,21 @@ def load_checkpoint(path, model, optimizer):
 
     A path that does not exist yet is a fresh start: an empty history.
 
+    A checkpoint that was written on a GPU is read on a CPU as well.
+
     Raises:
         ValueError: the file is not a whole checkpoint, or of another model.
     """
     if not Path(path).exists():
         return []
-    try:
-        state = torch.load(path, weights_only=True)  # data only: a pickle's code never runs
+    content = BytesIO(Path(path).read_bytes())
+    try:  # weights_only: data alone, a pickle's code never runs
+        state = torch.load(content, map_location="cpu", weights_only=True)
+        dice, history = state["random"], state["history"]
         model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, EOFError, OSError, UnpicklingError) as error:
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(dice)
+    except Exception as error:  # it could be read; what it holds is no use
         message = f"{path} is not a checkpoint of this model; remove it to start afresh"
-        raise ValueError(f"{message}: {error}") from error
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return state["history"]
+        raise ValueError(f"{message}: {error!r}") from error
+    return history
