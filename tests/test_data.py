@@ -3,6 +3,7 @@ import http.client
 import io
 import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,11 +121,27 @@ def test_torchvisions_own_files(tmp_path, monkeypatch):
 def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="'cifar' is neither a known data set .*cifar10"):
         data.load("cifar")
+    with pytest.raises(ValueError, match=r"nor a folder of pictures, train/<class>/\* or"):
+        data.load(tmp_path / "nowhere")
     one = make_folders(tmp_path / "one", {"train": {"a": 2}, "test": {"a": 1}})
-    with pytest.raises(ValueError, match="holds 1 class folders.*at least two"):
+    with pytest.raises(
+        ValueError, match=r"holds 1 class folders to train on \(a\).*at least two"
+    ):
         data.load(one)
-    with pytest.raises(ValueError, match="nor a folder that holds train/<class>"):
-        data.load(make_folders(tmp_path / "none", {"train": {}, "test": {"a": 1}}))
+    none = make_folders(tmp_path / "none", {"train": {}, "test": {"a": 1, "b": 1}})
+    with pytest.raises(
+        ValueError, match=r"0 class .*\(pictures in test alone, enough for eval"
+    ):
+        data.load(none)
+    flat = make_folders(tmp_path, {"flat": {}}) / "flat"
+    flat.mkdir()
+    with pytest.raises(ValueError, match=r"holds 0 class folders to train on \(nothing\)"):
+        data.load(flat)
+    Image.new("L", (8, 8)).save(flat / "0.png")
+    with pytest.raises(
+        ValueError, match=r"\(1 in no class folder \(first: 0.png\)\); expected"
+    ):
+        data.load(flat)
     alone = make_folders(tmp_path / "alone", {"train": {"a": 1, "b": 1}})
     with pytest.raises(ValueError, match="holds out nothing; expected test/<class>"):
         data.load(alone)
@@ -136,17 +153,10 @@ def test_refusals(tmp_path):
     empty = make_folders(
         tmp_path / "empty", {"train": {"a": 2, "b": 0}, "test": {"a": 1, "b": 1}}
     )
-    with pytest.raises(ValueError, match=r"no images \(.png, .jpg, .jpeg, .*\) in .*b"):
+    with pytest.raises(
+        ValueError, match=r"no picture of the class 'b' can be read in .*empty;"
+    ):
         data.load(empty)
-    broken = make_folders(
-        tmp_path / "broken", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}}
-    )
-    good = io.BytesIO()
-    Image.effect_noise((32, 32), 50).save(good, "PNG")
-    for content in (b"not a picture", b"", good.getvalue()[:200], good.getvalue()[:-40]):
-        (broken / "train" / "a" / "0.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"cannot read .*0\.png as an image"):
-            data.load(broken)
     odd = make_folders(tmp_path / "odd", {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}})
     Image.new("L", (9, 8)).save(odd / "train" / "b" / "0.png")
     with pytest.raises(
@@ -156,6 +166,26 @@ def test_refusals(tmp_path):
         data.load(odd)
     with pytest.raises(ValueError, match="no photograph is called 'dog'; known: chelsea"):
         data.photograph("dog", 32)
+    with pytest.raises(ValueError, match="'~nosuchuser/x' is looked for below a home folder"):
+        data.load("~nosuchuser/x")
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_a_class_of_which_nothing_can_be_read_is_refused(size, tmp_path):
+    folder = make_folders(tmp_path, {"train": {"a": 2, "b": 1}, "test": {"a": 1, "b": 1}})
+    (folder / "train" / "b" / "0.png").write_bytes(b"no picture")
+    message = (
+        r"class 'b' can be read in .*, only 1 no picture by its content \(first: train/b/0"
+    )
+    with pytest.raises(ValueError, match=message):
+        data.load(folder, size)
+    assert len(data.load(folder, size, need_train=False).test.labels) == 2
+    for kind in "ab":
+        (folder / "test" / kind / "0.png").write_bytes(b"")
+    with pytest.raises(
+        ValueError, match="holds out nothing that can be read|no picture of the"
+    ):
+        data.load(folder, size, need_train=False)
 
 
 def test_zip_files_are_read_where_they_lie(tmp_path):
@@ -214,9 +244,9 @@ def test_a_class_of_other_files_is_refused(tmp_path):
     folders = make_folders(
         tmp_path / "f", {"train": {"a": 1, "b": 1, "c": 0}, "test": {"a": 1, "b": 1}}
     )
-    for name in (".DS_Store", "0.tif"):  # a format that is not read
+    for name, kind in ((".DS_Store", "1 hidden"), ("0.xyz", "1 hidden .*, 1 .xyz files")):
         (folders / "train" / "c" / name).write_bytes(b"no picture")
-        with pytest.raises(ValueError, match=r"no images \(.png, .*\) in .*train/c"):
+        with pytest.raises(ValueError, match=f"the class 'c' can be read in .*, only {kind}"):
             data.load(folders)
 
 
@@ -290,7 +320,7 @@ def test_pictures_of_every_kind_are_read():
         "LA": (Image.merge("LA", [Image.fromarray(grey), Image.new("L", (8, 8), 255)]),
                torch.from_numpy(grey).expand(3, 8, 8)),
         "L, 8 is transparent": (Image.fromarray(grey), torch.from_numpy(
-            np.where(grey == 8, 255, grey)).expand(3, 8, 8)),
+            np.where(grey == 8, 255, grey))[None]),
         "RGB, turned by its camera": (Image.fromarray(colour[::-1].transpose(1, 0, 2)),
                                       torch.from_numpy(colour).permute(2, 0, 1)),
     }  # fmt: skip
@@ -438,3 +468,221 @@ def test_ones_own_picture_is_cut_shrunk_and_coloured(tmp_path):
         data.picture(tmp_path / "no.png", 32)
     with pytest.raises(FileNotFoundError):
         data.picture(tmp_path / "absent.png", 32)
+
+
+def names(split):
+    """What the pictures of :func:`make_folders` are told apart by: their grey."""
+    return split.images[:, 0, 0, 0].tolist()
+
+
+@pytest.mark.parametrize("train", ["train", "training", "Train"])
+@pytest.mark.parametrize("held", ["test", "val", "valid", "validation", "Validation"])
+def test_splits_have_many_names(train, held, tmp_path):
+    folder = make_folders(tmp_path, {train: {"a": 3, "b": 2}, held: {"a": 1, "b": 5}})
+    loaded = data.load(folder)
+    assert loaded.classes == ["a", "b"] and loaded.notes == ()
+    assert (len(loaded.train.labels), len(loaded.test.labels)) == (5, 6)
+
+
+def test_of_two_held_out_folders_one_counts_and_the_other_is_named(tmp_path, caplog):
+    splits = {"train": {"a": 3, "b": 2}, "val": {"a": 1, "b": 5}, "test": {"a": 2, "b": 1}}
+    folder = make_folders(tmp_path, splits)
+    make_folders(tmp_path, {"extra": {"a": 7}})
+    loaded = data.load(folder)
+    assert len(loaded.test.labels) == 3
+    said = "1 beside train and test (first: extra), "
+    said += "6 in val, as there is test (first: val/a/0.png)"
+    assert loaded.notes == (f"left out {said}",)
+    assert caplog.messages == [f"{folder}: left out {said}"]
+
+
+@pytest.mark.parametrize("top", ["", "train"])
+def test_class_folders_alone_are_split_by_class(top, tmp_path, caplog):
+    counts = {"a": 40, "b": 13, "c": 2, "d": 1}
+    folder = tmp_path / "photos"
+    make_folders(tmp_path if not top else folder, {top or "photos": counts})
+    loaded = data.load(folder)
+    held = loaded.test.labels.bincount(minlength=4).tolist()
+    assert held == [8, 3, 1, 0]  # a fifth, and one at least where one is left to train on
+    assert loaded.train.labels.bincount().tolist() == [32, 10, 1, 1]
+    first = [names(split) for split in (loaded.train, loaded.test)]
+    assert sorted(first[0][:32] + first[1][:8]) == list(range(40))
+    assert first[1][:8] != list(range(8)), "by lot, not the first ones"
+    assert caplog.messages == [f"{folder}: {note}" for note in loaded.notes]
+    share, missing = loaded.notes
+    assert share.startswith("12 of 56 pictures are held out to test on, 20% of each class")
+    assert missing == "nothing to test on of d"
+    again = data.load(folder)
+    assert [names(split) for split in (again.train, again.test)] == first
+    for i in range(40, 44):  # four more: those that were held out stay so
+        Image.new("L", (8, 8), color=i).save(folder / top / "a" / f"{i}.png")
+    more = names(data.load(folder).test)[:9]
+    assert len(set(more) & set(first[1][:8])) >= 7
+
+
+def test_class_folders_in_a_zip_file_are_split_alike(tmp_path):
+    make_folders(tmp_path, {"photos": {"a": 10, "b": 5}})
+    (tmp_path / "zipped").mkdir()
+    for above in ("", "photos/", "my/photos/"):
+        with zipfile.ZipFile(tmp_path / "zipped" / "photos.zip", "w") as archive:
+            for path in (tmp_path / "photos").rglob("*"):
+                archive.write(path, above + str(path.relative_to(tmp_path / "photos")))
+            archive.writestr(f"{above}read me.txt", "mine")
+        plain, packed = data.load(tmp_path / "photos"), data.load(tmp_path / "zipped")
+        assert packed.classes == ["a", "b"] and "1 .txt files" in packed.notes[-1]
+        for one, other in zip(
+            plain.train + plain.test, packed.train + packed.test, strict=True
+        ):
+            assert torch.equal(one, other), above
+
+
+@pytest.mark.parametrize("size", [None, 5])
+def test_test_pictures_alone_are_enough_to_evaluate(size, tmp_path):
+    folder = make_folders(tmp_path, {"valid": {"b": 3, "c": 2}})
+    loaded = data.load(folder, size, need_train=False)
+    assert loaded.classes == ["b", "c"] and loaded.test.labels.tolist() == [0, 0, 0, 1, 1]
+    assert loaded.train.images.shape == (0, *loaded.test.images.shape[1:])
+    make_folders(tmp_path, {"train": {"a": 1, "b": 1, "c": 1}})
+    assert data.load(folder, size, need_train=False).test.labels.tolist() == [1, 1, 1, 2, 2]
+
+
+def test_links_are_followed_but_not_round(tmp_path):
+    make_folders(tmp_path / "elsewhere", {"cats": {"": 5}})
+    folder = make_folders(tmp_path / "f", {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}})
+    (folder / "train" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
+    (folder / "test" / "cats").symlink_to(tmp_path / "elsewhere" / "cats")
+    (folder / "train" / "a" / "self").symlink_to("self")
+    (folder / "train" / "a" / "up").symlink_to(folder)
+    loaded = data.load(folder)
+    assert loaded.classes == ["a", "b", "cats"]
+    assert loaded.train.labels.bincount().tolist() == [3, 2, 5]
+    said = "1 broken links (first: train/a/self), "
+    said += "1 links to a folder they lie in (first: train/a/up)"
+    assert loaded.notes == (f"left out {said}",)
+
+
+def test_pictures_for_a_model_that_is_no_square(tmp_path):
+    """The central part of the model's shape, from a folder as from a file."""
+    folder = make_folders(tmp_path, {"train": {"a": 2, "b": 1}, "test": {"a": 1, "b": 1}})
+    stripes = 10 * torch.arange(24).repeat(40, 1).to(torch.uint8)
+    Image.fromarray(stripes.numpy()).save(folder / "train" / "a" / "0.png")
+    loaded = data.load(folder, (20, 6))
+    assert loaded.train.images.shape == (3, 1, 20, 6)
+    image = data.picture(folder / "train" / "a" / "0.png", (20, 6), 1)
+    assert torch.equal(loaded.train.images[0], image)
+    halves = torch.tensor([65, 85, 105, 125, 145, 165])  # columns 6 to 17, two by two
+    assert (image[0, 0].int() - halves).abs().max() <= 4
+    tall = pictures.square(torch.zeros(3, 7, 700, dtype=torch.uint8), (5, 3))
+    assert tall.shape == (3, 5, 3)
+
+
+def kept(monkeypatch, tmp_path):
+    """A cache of its own for a test, and how to count what is decoded."""
+    from vitbook.data import cache
+
+    monkeypatch.setenv("VITBOOK_CACHE", str(tmp_path / "kept"))
+    seen, decode = [], cache.decode
+    monkeypatch.setattr(
+        cache, "decode", lambda content, where: seen.append(where) or decode(content, where)
+    )
+    return seen
+
+
+def test_a_picture_is_decoded_once(tmp_path, monkeypatch):
+    seen = kept(monkeypatch, tmp_path)
+    folder = make_folders(tmp_path / "f", {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}})
+    (folder / "train" / "b" / "x.png").write_bytes(b"no picture")
+    first = data.load(folder, 5)
+    assert len(seen) == 8
+    again = data.load(folder, 5)
+    assert len(seen) == 8 and again.notes == first.notes
+    for one, other in zip(first.train + first.test, again.train + again.test, strict=True):
+        assert torch.equal(one, other)
+    seen.clear()
+    Image.new("L", (8, 8), color=99).save(folder / "train" / "a" / "1.png")  # same name
+    Image.new("L", (8, 8), color=77).save(folder / "train" / "a" / "0new.png")
+    (folder / "train" / "a" / "2.png").unlink()
+    changed = data.load(folder, 5)
+    assert sorted(Path(where).name for where in seen) == ["0new.png", "1.png"]
+    assert names(changed.train) == [0, 77, 99, 0, 1]
+    seen.clear()
+    data.load(folder, 7)  # another size is another list
+    assert len(seen) == 8
+    inside = {path.name for path in folder.rglob("*")}
+    assert not any("pictures" in name for name in inside), "nothing among one's pictures"
+
+
+@pytest.mark.parametrize(
+    "fault", ["cut", "one byte", "grown", "empty", "text", "folder", "old"]
+)
+def test_a_wrong_file_of_the_cache_is_written_anew(fault, tmp_path, monkeypatch):
+    seen = kept(monkeypatch, tmp_path)
+    folder = make_folders(tmp_path / "f", {"train": {"a": 3, "b": 2}, "test": {"a": 1, "b": 1}})
+    right = data.load(folder, 5)
+    for path in (tmp_path / "kept").iterdir():
+        whole = path.read_bytes()
+        path.unlink()
+        if fault == "folder":
+            path.mkdir()
+            continue
+        path.write_bytes({
+            "cut": whole[:-20], "one byte": bytes([whole[0] ^ 1]) + whole[1:],
+            "grown": b"\0" + whole, "empty": b"", "text": b"not a cache at all",
+            "old": whole.replace(b'"version": ["1"', b'"version": ["0"'),
+        }[fault])  # fmt: skip
+    seen.clear()
+    for _ in range(2):
+        loaded = data.load(folder, 5)
+        for one, other in zip(
+            right.train + right.test, loaded.train + loaded.test, strict=True
+        ):
+            assert torch.equal(one, other)
+    assert fault == "folder" or len(seen) == 7
+    assert not list((tmp_path / "kept").glob("*.part"))
+
+
+def test_mapped_pictures_train_as_those_in_memory_do(tmp_path, monkeypatch, caplog):
+    from vitbook import VisionTransformer, preset
+    from vitbook.training import TrainConfig
+    from vitbook.training import train as fit
+
+    kept(monkeypatch, tmp_path)
+    folder = make_folders(
+        tmp_path / "f", {"train": {"a": 13, "b": 11}, "test": {"a": 3, "b": 5}}
+    )
+    Image.new("RGB", (9, 8), "red").save(folder / "train" / "a" / "red.png")
+    mapped = data.load(folder, 8)
+    maps = Path("/proc/self/maps")  # of the process, on Linux
+    assert not maps.exists() or str(tmp_path / "kept") in maps.read_text()
+    (tmp_path / "file").write_text("a file, where a folder should be")
+    monkeypatch.setenv("VITBOOK_CACHE", str(tmp_path / "file"))
+    memory = data.load(folder, 8)
+    assert "cannot be kept" in caplog.text and "Set VITBOOK_CACHE to" in caplog.text
+    weights = []
+    for loaded in (mapped, memory):
+        torch.manual_seed(0)
+        model = VisionTransformer(preset("digits", channels=3, classes=2))
+        fit(model, loaded, TrainConfig(epochs=2, batch_size=7), progress=False)
+        weights.append(torch.cat([p.flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)
+    mapped.train.images.fill_(7)  # whoever changes their pictures leaves the cache alone
+    monkeypatch.setenv("VITBOOK_CACHE", str(tmp_path / "kept"))
+    assert torch.equal(data.load(folder, 8).train.images, memory.train.images)
+
+
+def test_photographs_of_iphones_are_read_where_the_plugin_is(tmp_path, monkeypatch):
+    """pillow-heif is asked to register itself; without it the kind is named."""
+    import sys
+    import types
+
+    folder = make_folders(tmp_path, {"train": {"a": 1, "b": 1}, "test": {"a": 1, "b": 1}})
+    (folder / "train" / "a" / "IMG_1.HEIC").write_bytes(b"ftypheic")
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    pictures.suffixes.cache_clear()
+    assert data.load(folder).notes == ("left out 1 .heic files (first: train/a/IMG_1.HEIC)",)
+    called = []
+    plugin = types.SimpleNamespace(register_heif_opener=lambda: called.append(True))
+    monkeypatch.setitem(sys.modules, "pillow_heif", plugin)
+    pictures.suffixes.cache_clear()
+    assert {".png", ".jpg", ".webp", ".tif", ".gif", ".bmp"} <= set(pictures.suffixes())
+    assert called == [True]

@@ -48,6 +48,7 @@ def test_imports_point_one_way():
         "data/rand_augment": {"compat"},
         "data/pictures": set(),
         "data/digits": {"data"},
+        "data/cache": {"data"},
         "data/folders": {"data"},
         "data/downloads": {"compat", "data"},
         "data/__init__": {"data"},

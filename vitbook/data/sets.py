@@ -20,6 +20,7 @@ class Dataset(NamedTuple):
     classes: list
     train: Split
     test: Split
+    notes: tuple = ()  # what was left out or decided while reading, one text each
 
 
 def first(dataset, count):
@@ -66,5 +67,7 @@ def hold_out(dataset, count, seed=5000):
 
 def to_device(dataset, device):
     """The data set with both splits on a device; one copy, once."""
-    train, test = (Split(*(part.to(device) for part in split)) for split in dataset[2:])
+    train, test = (
+        Split(*(part.to(device) for part in split)) for split in (dataset.train, dataset.test)
+    )
     return dataset._replace(train=train, test=test)
