@@ -95,6 +95,69 @@ def test_train_on_ones_own_folder(tmp_path, capsys, monkeypatch):
     assert "100.00% (8 of 8 images" in capsys.readouterr().out
 
 
+def fill(folder, counts, colours, size=(40, 30), mode="RGB"):
+    """Class folders of pictures of one colour each."""
+    for kind, count in counts.items():
+        (folder / kind).mkdir(parents=True)
+        for i in range(count):
+            path = folder / kind / f"{i}.png"
+            Image.new(mode, (size[0] + i, size[1]), colours[kind]).save(path)
+
+
+def test_a_folder_alone_takes_its_own_recipe(tmp_path, capsys, monkeypatch):
+    """Class folders in; then weights that know classes by name, whatever holds the pictures."""
+    colours = {"dark": (20, 20, 20), "light": (230, 230, 230), "red": (200, 10, 10)}
+    fill(tmp_path / "mine", dict.fromkeys(colours, 10), colours)
+    monkeypatch.chdir(tmp_path)
+    small = ["train.epochs=3", "train.rand_augment=[]", "train.erase=0", "model.depth=1"]
+    main(["train", "--data", "mine", "--device", "cpu", "--set", *small])
+    summary = json.loads(capsys.readouterr().out)
+    run = tmp_path / "runs" / "own-pictures" / "seed0"
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["model"]["image_size"] == 64 and config["model"]["classes"] == 3
+    assert (summary["training_images"], summary["held_out_images"]) == (24, 6)
+    assert summary["held_out_is"] == "held out of the training set"
+    (note,) = summary["notes"]
+    assert note.startswith("6 of 30 pictures are held out")
+    assert summary["test_accuracy_last_epoch"] == 1.0
+    weights = str(run / "own-pictures.safetensors")
+    main(["evaluate", weights])
+    assert "100.00% (6 of 6 images of mine)" in capsys.readouterr().out
+    fill(tmp_path / "new" / "test", {"light": 4, "red": 3}, colours)  # second and third
+    main(["evaluate", weights, "--data", "new"])
+    out = capsys.readouterr().out
+    assert "100.00% (7 of 7" in out and "light" in out and "red" in out and "dark" not in out
+    fill(
+        tmp_path / "grey" / "val", {"dark": 2, "light": 2}, {"dark": 20, "light": 230}, mode="L"
+    )
+    main(["evaluate", weights, "--data", "grey"])
+    assert "100.00% (4 of 4" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"pictures in test alone, enough for evaluate"):
+        main(["train", "--data", "new", "--device", "cpu", "--out", "x"])
+
+
+def test_a_model_that_is_no_square_sees_its_shape_in_every_command(tmp_path, capsys):
+    """Only the outer columns of the picture tell the classes apart."""
+    for split in ("train", "test"):
+        for kind, colour in (("a", 0), ("b", 255)):
+            (tmp_path / split / kind).mkdir(parents=True)
+            image = Image.new("L", (64, 32), 128)
+            image.paste(colour, (0, 0, 8, 32))
+            for i in range(6):
+                image.save(tmp_path / split / kind / f"{i}.png")
+    settings = ["model.image_size=[16,32]", "train.epochs=8", "train.crop=0", "train.erase=0",
+                "train.flip=false", "train.rand_augment=[]", "model.depth=1"]  # fmt: skip
+    main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--device", "cpu",
+          "--set", *settings])  # fmt: skip
+    weights = str(tmp_path / "run" / "own-pictures.safetensors")
+    main(["evaluate", weights])
+    assert "100.00% (12 of 12" in capsys.readouterr().out
+    paths = [str(tmp_path / "test" / kind / "0.png") for kind in "ab"]
+    main(["predict", *paths, "--weights", weights])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.rpartition(": ")[2][0] for line in lines] == ["a", "b"]
+
+
 def test_evaluate_looks_at_the_names_of_classes(capsys):
     check_classes("w", ["cat", "dog"], "pets", ["cat", "dog"])
     assert capsys.readouterr().out == ""
@@ -102,6 +165,10 @@ def test_evaluate_looks_at_the_names_of_classes(capsys):
     assert "note: what the weights call 'dog', pets calls 'hound'" in capsys.readouterr().out
     with pytest.raises(ValueError, match=r"tells 3 classes apart \(a, b, c, …\), pets has 2"):
         check_classes("w", ["a", "b", "c"], "pets", ["cat", "dog"])
+    assert check_classes("w", ["cat", "dog", "eel"], "pets", ["eel", "cat"]) == [2, 0]
+    assert "note" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"\(cat, dog, …\), pets has 2 \(dog, hound, …\)"):
+        check_classes("w", ["cat", "dog"], "pets", ["dog", "hound"])
 
 
 def test_evaluate_asks_for_data_that_weights_do_not_name(tmp_path):
@@ -123,6 +190,12 @@ def test_recipes_is_a_table(capsys):
         (["train", "digit"], "no recipe is called 'digit'"),
         (["train", "--set", "train.epoch=1"], "did you mean 'epochs'"),
         (["train", "--data", "nowhere"], "'nowhere' is neither a known data set"),
+        (["train", "--set", "data=nowhere"], "'nowhere' is neither a known data set"),
+        (
+            ["train", "--data", "mnist"],
+            "name a recipe to train on 'mnist': mini-vit-mnist, vit-",
+        ),
+        (["train", "--data", "cifar100"], "to train on 'cifar100': own-pictures; python -m"),
         (["evaluate", "cifar"], "no weights are called 'cifar'"),
         (["predict", "missing.png", "--weights", "digits"], "missing.png"),
         (["evaluate", "digits", "--device", "nope"], "no device 'nope' here"),

@@ -481,6 +481,7 @@ def test_splits_have_many_names(train, held, tmp_path):
     folder = make_folders(tmp_path, {train: {"a": 3, "b": 2}, held: {"a": 1, "b": 5}})
     loaded = data.load(folder)
     assert loaded.classes == ["a", "b"] and loaded.notes == ()
+    assert loaded.held_out_is == "the test set"
     assert (len(loaded.train.labels), len(loaded.test.labels)) == (5, 6)
 
 
@@ -512,6 +513,7 @@ def test_class_folders_alone_are_split_by_class(top, tmp_path, caplog):
     share, missing = loaded.notes
     assert share.startswith("12 of 56 pictures are held out to test on, 20% of each class")
     assert missing == "nothing to test on of d"
+    assert loaded.held_out_is == "held out of the training set"
     again = data.load(folder)
     assert [names(split) for split in (again.train, again.test)] == first
     for i in range(40, 44):  # four more: those that were held out stay so

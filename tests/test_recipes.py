@@ -138,6 +138,7 @@ def test_a_part_of_the_data_and_a_cut_for_tuning():
     assert len(quarter.train.labels) == 359 and len(quarter.test.labels) == 360
     whole = data.load("digits")
     tuning = read_data(read_recipe("digits", ["hold_out=300"]))
+    assert tuning.held_out_is == "held out of the training set"
     assert len(tuning.test.labels) == 300 and len(tuning.train.labels) == 1137
     pictures = {image.numpy().tobytes() for image in whole.train.images}
     cut = {image.numpy().tobytes() for image in tuning.test.images}
@@ -160,7 +161,23 @@ def test_cuts_that_leave_nothing_are_refused():
 def test_the_model_is_fitted_to_the_data():
     recipe = read_recipe("tinyvit-cifar10", ["data=digits"])
     model = fitted(recipe.model, data.load("digits"))
-    assert model.channels == 1 and model.classes == 10
+    assert model.channels == 1 and model.classes == 10 and model.image_size == 8
+    own = read_recipe("own-pictures", ["model.image_size=[16, 24]"]).model
+    tall = torch.zeros(3, 3, 16, 24, dtype=torch.uint8)
+    split = data.Split(tall, torch.tensor([0, 1, 2]))
+    loaded = data.Dataset("mine", ["a", "b", "c"], split, split)
+    model = fitted(own, loaded)
+    assert (model.image_shape, model.channels, model.classes) == ((16, 24), 3, 3)
+    assert fitted(read_recipe("own-pictures").model, loaded) == model
+
+
+def test_the_recipe_where_none_is_named():
+    from vitbook.training.recipes import recipe_for
+
+    assert recipe_for(None) == recipe_for("digits") == "digits"
+    assert recipe_for("my photos") == recipe_for("~/pets") == "own-pictures"
+    with pytest.raises(ValueError, match="on 'cifar10': cifar10-ablation, .*cifar10-cpu"):
+        recipe_for("cifar10")
 
 
 def test_recorded_runs_follow_their_recipes():

@@ -79,7 +79,7 @@ def test_chapter_7_feeds_the_published_model_as_it_was_trained():
 
 
 def test_unknown_weights_are_refused():
-    with pytest.raises(ValueError, match="expected a torchvision or timm ViT state dict"):
+    with pytest.raises(ValueError, match="expected the state dict of a torchvision, timm"):
         from_published({"weight": torch.zeros(1)})
 
 

@@ -5,7 +5,7 @@ from vitbook.embeddings import Embeddings, PatchEmbedding, resize_positions, sin
 from vitbook.encoder import MLP, DropPath, EncoderBlock
 from vitbook.explain import record_attention
 from vitbook.patches import patchify, unpatchify
-from vitbook.published import from_published
+from vitbook.published import at_size, from_published, load_published
 from vitbook.training import load_pretrained
 from vitbook.version import __version__
 from vitbook.vit import VisionTransformer, ViTConfig, preset
@@ -20,8 +20,10 @@ __all__ = [
     "ViTConfig",
     "VisionTransformer",
     "__version__",
+    "at_size",
     "from_published",
     "load_pretrained",
+    "load_published",
     "patchify",
     "preset",
     "record_attention",

@@ -10,7 +10,7 @@ import torch
 from vitbook import VisionTransformer, data
 from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
-from vitbook.training.recipes import fitted, read_data
+from vitbook.training.recipes import fitted, read_data, recipe_for
 from vitbook.training.weights import load_weights, pretrained_path, read_header
 
 
@@ -19,7 +19,9 @@ def train(arguments):
     changes = list(arguments.set)
     if arguments.seed is not None:
         changes.append(f"train.seed={arguments.seed}")
-    recipe = read_recipe(arguments.recipe, changes)
+    said = [change[5:] for change in changes if change.startswith("data=")]
+    source = arguments.data or (said[-1] if said else None)
+    recipe = read_recipe(arguments.recipe or recipe_for(source), changes)
     if arguments.data:
         recipe = recipe._replace(data=arguments.data)
     device = parallel.start(arguments.device)
@@ -37,24 +39,37 @@ def evaluate(arguments):
     """Print the accuracy of trained weights on a data set, in all and per class."""
     path, header, model = open_weights(arguments.weights)
     device = parallel.start(arguments.device)
-    size = model.config.image_size if isinstance(model.config.image_size, int) else None
     named = arguments.weights if arguments.weights in data.NAMES else None
     source = arguments.data or header.get("data", named)
     if source is None:
         raise ValueError(f"{path} does not say what it was trained on; give it with --data")
-    loaded = data.load(source, None if source in data.BUILT_IN else size)
-    check_classes(path, list(header.get("classes", loaded.classes)), source, loaded.classes)
-    split = data.to_device(loaded, device).test
-    guess = predict(model.to(device), split.images).argmax(dim=1)
-    right = (guess == split.labels).sum().item()
+    size = None if source in data.BUILT_IN else model.config.image_shape
+    loaded = data.load(source, size, need_train=False)
+    known = list(header.get("classes", loaded.classes))
+    places = check_classes(path, known, source, loaded.classes)
+    images, labels = data.to_device(loaded, device).test
+    images = pictures.channels(images, model.config.channels)
+    labels = torch.tensor(places, device=device)[labels]
+    guess = predict(model.to(device), images).argmax(dim=1)
+    right = (guess == labels).sum().item()
     print(f"{path}: {right / len(guess):.2%} ({right} of {len(guess)} images of {source})")
-    for name, share in runs.class_accuracy(guess, split.labels, loaded.classes).items():
+    for name, share in runs.class_accuracy(guess, labels, known).items():
         print(f"  {name:<16} {share:.1%}")
 
 
 def check_classes(path, known, source, found):
-    """Refuse data of other classes than the weights were trained for; point out other names."""
-    if len(known) != len(found):
+    """Where each class of the data stands among those of the weights.
+
+    By name, if the weights know all names. Data that has other names for as many classes
+    is taken in order, and that is said.
+
+    Raises:
+        ValueError: the data has other classes than the weights were trained for.
+    """
+    if set(found) <= set(known):
+        return [known.index(name) for name in found]
+    elsewhere = any(a != b and b in known for a, b in zip(known, found, strict=False))
+    if len(known) != len(found) or elsewhere:
         raise ValueError(
             f"{path} tells {len(known)} classes apart ({', '.join(known[:3])}, …), {source} "
             f"has {len(found)} ({', '.join(found[:3])}, …); give the data it was trained for"
@@ -62,6 +77,7 @@ def check_classes(path, known, source, found):
     for one, other in zip(known, found, strict=True):
         if one != other:
             print(f"note: what the weights call {one!r}, {source} calls {other!r}")
+    return list(range(len(known)))
 
 
 def classify(arguments):
@@ -69,7 +85,7 @@ def classify(arguments):
     _, header, model = open_weights(arguments.weights)
     config = model.config
     for name in arguments.images:
-        image = pictures.picture(name, config.image_shape[0], config.channels)
+        image = pictures.picture(name, config.image_shape, config.channels)
         probabilities = predict(model, image[None])[0].softmax(dim=0)
         names = header.get("classes", range(config.classes))
         top = probabilities.topk(min(3, config.classes))
@@ -120,7 +136,8 @@ def parse(argv=None):
         return command
 
     command = add("train", train)
-    command.add_argument("recipe", nargs="?", default="digits", help="a name or a YAML file")
+    command.add_argument("recipe", nargs="?", help="a name or a YAML file (default: digits, "
+                         "or own-pictures with --data FOLDER)")  # fmt: skip
     command.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", action="extend",
                          help="change the recipe: train.epochs=5 model.dim=64")  # fmt: skip
     command.add_argument("--out", help="folder of the run (default: runs/RECIPE/seedK)")

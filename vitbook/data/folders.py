@@ -15,7 +15,7 @@ import torch
 
 from vitbook.data.cache import decoded, read_pictures
 from vitbook.data.pictures import suffixes
-from vitbook.data.sets import Dataset, Split
+from vitbook.data.sets import CUT_OFF, Dataset, Split
 
 LOG = logging.getLogger(__name__)
 HELD_OUT = ("test", "testing", "val", "valid", "validation")  # the first one counts
@@ -60,11 +60,12 @@ def from_folders(folder, name, size=None, need_train=True):
     special = {file.parts[-1]: file for file in files if file.parts[-1].endswith(".txt")}
     found, skipped = sort_out(files, special)
     train, held_out, notes = choose(folder, found, skipped, need_train)
-    classes, sizes = sorted(train or held_out), {}
-    test = read_split(held_out, classes, size, f"{folder}/test", sizes, skipped)
+    origin = CUT_OFF if notes else "the test set"  # a cut is all that is noted so far
+    classes, sizes, whole = sorted(train or held_out), {}, Path(folder).resolve()
+    test = read_split(held_out, classes, size, f"{whole}: test", sizes, skipped)
     first = test
     if need_train:
-        first = read_split(train, classes, size, f"{folder}/train", sizes, skipped)
+        first = read_split(train, classes, size, f"{whole}: train", sizes, skipped)
     for label, kind in enumerate(classes):
         if label not in first[1] and (need_train or not len(first[1])):
             raise ValueError(empty(folder, kind, skipped))
@@ -80,7 +81,7 @@ def from_folders(folder, name, size=None, need_train=True):
         notes.append(f"left out {told(skipped)}")
     for note in notes:
         LOG.warning("%s: %s", name, note)
-    return Dataset(name, spoken(classes, special), *splits, tuple(notes))
+    return Dataset(name, spoken(classes, special), *splits, tuple(notes), origin)
 
 
 def list_files(folder):

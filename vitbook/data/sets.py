@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+CUT_OFF = "held out of the training set"
+
 
 class Split(NamedTuple):
     """Pictures with their labels."""
@@ -21,6 +23,7 @@ class Dataset(NamedTuple):
     train: Split
     test: Split
     notes: tuple = ()  # what was left out or decided while reading, one text each
+    held_out_is: str = "the test set"
 
 
 def first(dataset, count):
@@ -61,7 +64,9 @@ def hold_out(dataset, count, seed=5000):
     held, kept = order[:count], order[count:]
     images, labels = dataset.train
     return dataset._replace(
-        train=Split(images[kept], labels[kept]), test=Split(images[held], labels[held])
+        train=Split(images[kept], labels[kept]),
+        test=Split(images[held], labels[held]),
+        held_out_is=CUT_OFF,
     )
 
 

@@ -148,18 +148,39 @@ def read_recipe(name, changes=()):
 
 def read_data(recipe):
     """The recipe's data set: at the model's size, its images held out as the recipe says."""
-    height, width = recipe.model.image_shape
-    own = recipe.data in data.BUILT_IN or height != width
-    loaded = data.load(recipe.data, None if own else height)
+    own = recipe.data in data.BUILT_IN
+    loaded = data.load(recipe.data, None if own else recipe.model.image_shape)
     if recipe.images is not None:
         loaded = data.first(loaded, recipe.images)
     return data.hold_out(loaded, recipe.hold_out) if recipe.hold_out else loaded
 
 
 def fitted(config, loaded):
-    """The model's configuration with the channels and the classes of the data."""
-    channels = loaded.train.images.shape[1]
+    """The model's configuration with the channels, the classes and the size of the data."""
+    channels, *shape = loaded.train.images.shape[1:]
+    if tuple(shape) != config.image_shape:
+        config = replace(config, image_size=shape[0] if shape[0] == shape[1] else tuple(shape))
     return replace(config, channels=channels, classes=len(loaded.classes))
+
+
+def recipe_for(source):
+    """The recipe to take where none is named: the digits', or that for one's own pictures.
+
+    Args:
+        source: what to train on; None for the digits.
+
+    Raises:
+        ValueError: a known data set, which has recipes of its own to choose from.
+    """
+    if source is None or source == "digits":
+        return "digits"
+    if source not in data.NAMES:
+        return "own-pictures"
+    made = [name for name in known_recipes() if read_recipe(name).data == source]
+    raise ValueError(
+        f"name a recipe to train on {source!r}: {', '.join(made) or 'own-pictures'}; "
+        "python -m vitbook recipes lists all"
+    )
 
 
 def folder():

@@ -92,11 +92,10 @@ class Record:
             "test_accuracy_last_epoch": history[-1]["test_accuracy"],
             "test_accuracy_best_epoch": history[best(history)]["test_accuracy"],
             "best_epoch": best(history) + 1,
-            "held_out_is": "held out of the training set"
-            if self.recipe.hold_out
-            else "the test set",
+            "held_out_is": self.data.held_out_is,
             "held_out_images": len(test.labels),
             "training_images": len(self.data.train.labels),
+            "notes": list(self.data.notes),  # of what was left out of a folder
             "class_accuracy": class_accuracy(guess, test.labels, self.data.classes),
             "parameters": sum(p.numel() for p in engine.model.parameters()),
             "flops_per_image": flops(engine.result, test.images[:1]),
