@@ -11,6 +11,7 @@ from vitbook import VisionTransformer, data
 from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
 from vitbook.training.recipes import fitted, read_data, recipe_for
+from vitbook.training.start import fitted_to, read_start
 from vitbook.training.weights import load_weights, pretrained_path, read_header
 
 
@@ -19,11 +20,16 @@ def train(arguments):
     changes = list(arguments.set)
     if arguments.seed is not None:
         changes.append(f"train.seed={arguments.seed}")
+    if arguments.start:
+        changes.append(f"train.start={json.dumps(arguments.start)}")
     said = [change[5:] for change in changes if change.startswith("data=")]
     source = arguments.data or (said[-1] if said else None)
     recipe = read_recipe(arguments.recipe or recipe_for(source), changes)
     if arguments.data:
         recipe = recipe._replace(data=arguments.data)
+    if recipe.train.start:
+        start, _ = read_start(recipe.train.start)
+        recipe = recipe._replace(model=fitted_to(recipe.model, start))
     device = parallel.start(arguments.device)
     loaded = data.to_device(parallel.leader_first(lambda: read_data(recipe)), device)
     recipe = recipe._replace(model=fitted(recipe.model, loaded))
@@ -142,6 +148,8 @@ def parse(argv=None):
                          help="change the recipe: train.epochs=5 model.dim=64")  # fmt: skip
     command.add_argument("--out", help="folder of the run (default: runs/RECIPE/seedK)")
     command.add_argument("--resume", action="store_true", help="go on from its last checkpoint")
+    command.add_argument("--from", dest="start", metavar="WEIGHTS",
+                         help="start from a name, our file, or a published ViT's")  # fmt: skip
     command.add_argument("--seed", type=int, help="fixes weights, order and augmentation")
     command = add("evaluate", evaluate)
     command.add_argument("weights", help="a name such as cifar10, or a .safetensors file")

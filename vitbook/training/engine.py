@@ -45,15 +45,16 @@ class Engine:
         config: an :class:`EngineConfig`.
         folder: where ``last.pt`` is kept; None keeps nothing.
         log: a function that is given every line of metrics, a dictionary.
+        filled: names of the parameters that came from ``config.start``.
     """
 
-    def __init__(self, model, data, config, folder=None, log=None):
+    def __init__(self, model, data, config, folder=None, log=None, filled=()):
         self.model, self.data, self.config = model, data, config
         self.device = data.train.images.device
         self.folder, self.log = folder and Path(folder), log or (lambda line: None)
         if config.whiten:
             whiten(model.embeddings.patches, data.train.images)
-        self.optimizers = make_optimizers(model, config)
+        self.optimizers = make_optimizers(model, config, filled)
         self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.ema = average(model, config.ema) if config.ema else None
         self.layers, self.choice, self.called = attention_layers(model), None, None
@@ -357,19 +358,38 @@ def set_random_states(states, device, kind=None):
         torch.mps.set_rng_state(states[1])
 
 
-def make_optimizers(model, config):
-    """AdamW; with "muon", Muon for the matrices of the blocks and AdamW for the rest."""
+def make_optimizers(model, config, filled=()):
+    """AdamW; with "muon", Muon for the matrices of the blocks and AdamW for the rest.
+
+    What was filled from given weights moves at ``start_rate`` times the learning rate.
+    """
+    slow = {id(p) for name, p in model.named_parameters() if name in filled}
+    for p in model.parameters():
+        if id(p) in slow and not config.start_rate:
+            p.requires_grad_(False)
     groups = parameter_groups(model, config.weight_decay)
     inner = []
     if config.optimizer == "muon":
-        inner = [p for p in model.blocks.parameters() if p.ndim == 2]
+        inner = [p for p in model.blocks.parameters() if p.ndim == 2 and p.requires_grad]
         taken = {id(p) for p in inner}
         for group in groups:
             group["params"] = [p for p in group["params"] if id(p) not in taken]
+    groups = by_rate(groups, slow, config.start_rate)
     optimizers = [torch.optim.AdamW(groups, fused=True)]
     if inner:
-        optimizers.append(Muon(inner, weight_decay=config.weight_decay))
+        groups = by_rate([{"params": inner}], slow, config.start_rate)
+        optimizers.append(Muon(groups, weight_decay=config.weight_decay))
     return optimizers
+
+
+def by_rate(groups, slow, rate):
+    """Groups of an optimizer, those of slow parameters apart; none is left empty."""
+    parted = []
+    for group in groups:
+        for factor, some in ((1.0, False), (rate, True)):
+            params = [p for p in group["params"] if (id(p) in slow) == some]
+            parted += [{**group, "params": params, "factor": factor}] if params else []
+    return parted
 
 
 def set_rates(optimizers, config, step, steps):
@@ -380,7 +400,8 @@ def set_rates(optimizers, config, step, steps):
     for optimizer in optimizers:
         muon = isinstance(optimizer, Muon)
         for group in optimizer.param_groups:
-            group["lr"] = share * (config.muon_learning_rate if muon else config.learning_rate)
+            peak = config.muon_learning_rate if muon else config.learning_rate
+            group["lr"] = share * peak * group.get("factor", 1.0)
     return share
 
 

@@ -18,7 +18,7 @@ SWITCHES = ("auto", "on", "off")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ATTENTIONS = ("auto", "fused", "written")
 SHARES = ("warmup", "label_smoothing", "erase", "mix_probability", "clean", "keep", "dropping",
-          "ema")  # fmt: skip
+          "ema", "start_rate")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,8 @@ class EngineConfig(TrainConfig):
             for (:func:`vitbook.training.precision.formats_of`).
         attention: "fused" by PyTorch's kernel, "written" out as in chapter 3, or "auto" for
             the faster one. Equal but for rounding.
+        start: weights to start from (:func:`vitbook.training.start.read_start`); "" for chance.
+        start_rate: share of the learning rate for what came from ``start``; 0 freezes it.
         compile: torch.compile: "on", "off", or "auto" for on with GPUs of compute
             capability 7 or more, where Triton is installed and the training is long enough.
     """
@@ -67,6 +69,8 @@ class EngineConfig(TrainConfig):
     evaluate_every: int = 1
     precision: str = "auto"
     attention: str = "auto"
+    start: str = ""
+    start_rate: float = 1.0
     compile: str = "auto"
 
     def __post_init__(self):

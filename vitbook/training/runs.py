@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vitbook.training import parallel
 from vitbook.training.engine import Engine, write_whole
 from vitbook.training.loop import predict
+from vitbook.training.start import read_start, take_over
 from vitbook.training.weights import save_weights
 from vitbook.version import __version__
 
@@ -141,15 +142,21 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
             f"{folder} holds a run already; go on with it by --resume, or choose another --out"
         )
     torch.manual_seed(recipe.train.seed)
-    model = make_model().to(data.train.images.device)
+    model, filled = make_model(), ()
+    if recipe.train.start:
+        filled = take_over(model, *read_start(recipe.train.start), data.classes)
+    model = model.to(data.train.images.device)
     if parallel.rank() > 0:
-        engine = Engine(model, data, recipe.train, folder)
+        engine = Engine(model, data, recipe.train, folder, filled=filled)
         if resume and (folder / "last.pt").exists():
             engine.resume()
         engine.run()
         return None
     notes = Record(folder, recipe, data)
-    engine = Engine(model, data, recipe.train, folder, notes.log)
+    engine = Engine(model, data, recipe.train, folder, notes.log, filled)
+    if recipe.train.start:
+        new = [name for name, _ in model.named_parameters() if name not in filled]
+        engine.remarks.append(f"started from {recipe.train.start}; new: {', '.join(new)}")
     if resume and (folder / "last.pt").exists():
         engine.resume()
     notes.begin()

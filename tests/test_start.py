@@ -1,0 +1,157 @@
+"""Trainings that start from given weights: what is taken over, how fast it moves, resuming."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from test_published import timms
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, data, load_pretrained
+from vitbook.__main__ import main
+from vitbook.training import read_recipe, runs
+from vitbook.training.engine import make_optimizers
+from vitbook.training.start import fitted_to, read_start, take_over
+from vitbook.training.weights import save_weights
+
+
+def begun(classes, **changes):
+    """A model that starts from the package's digits model, and what was filled."""
+    start, _ = read_start("digits")
+    known = [str(k) for k in range(10)]
+    config = replace(fitted_to(start.config, start), classes=len(classes), **changes)
+    torch.manual_seed(0)
+    model = VisionTransformer(config).eval()
+    return model, take_over(model, start, known, classes)
+
+
+def test_the_head_goes_by_the_names_of_the_classes():
+    images = torch.randn(3, 1, 8, 8)
+    known = load_pretrained("digits")(images)
+    model, filled = begun([str(k) for k in (7, 3, 5, 1, 0, 2, 9, 8, 4, 6)])
+    assert_close(model(images), known[:, [7, 3, 5, 1, 0, 2, 9, 8, 4, 6]])
+    assert set(filled) >= {"head.weight", "head.bias"}
+    model, filled = begun(["3", "a cat", "0"])
+    assert_close(model(images)[:, [0, 2]], known[:, [3, 0]])
+    assert "head.weight" not in filled  # a part of it is new
+
+
+def test_a_file_of_ours_knows_its_classes(tmp_path):
+    save_weights(tmp_path / "w.safetensors", load_pretrained("digits"), classes=["no", "yes"])
+    _, known = read_start(tmp_path / "w.safetensors")
+    assert known == ["no", "yes"]
+
+
+def test_other_sizes_and_colours():
+    images = torch.randn(3, 1, 8, 8)
+    known = load_pretrained("digits")(images)
+    classes = [str(k) for k in range(10)]
+    colour, _ = begun(classes, channels=3)
+    assert_close(colour(images.expand(-1, 3, -1, -1)), known, rtol=1e-4, atol=1e-4)
+    wide, _ = begun(classes, image_size=(8, 12))
+    assert wide(torch.randn(2, 1, 8, 12)).shape == (2, 10)
+    start, _ = read_start("cifar10")
+    grey = VisionTransformer(replace(start.config, channels=1)).eval()
+    take_over(grey, start, None, range(10))
+    grey.head.load_state_dict(start.head.state_dict())
+    images = torch.randn(2, 1, 32, 32)
+    assert_close(grey(images), start(images.expand(-1, 3, -1, -1)), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_what_was_filled_moves_slower(optimizer):
+    model, filled = begun(["a", "b", "c"])
+    changes = [f"train.optimizer={optimizer}", "train.start_rate=0.25"]
+    config = read_recipe("digits", changes).train
+    slow, fast = [], []
+    for made in make_optimizers(model, config, filled):
+        for group in made.param_groups:
+            (slow if group["factor"] == 0.25 else fast).extend(map(id, group["params"]))
+    mine = dict(model.named_parameters())
+    assert {id(mine[name]) for name in ("head.weight", "head.bias")} == set(fast)
+    assert {id(p) for n, p in mine.items() if n in filled and p.requires_grad} == set(slow)
+
+
+def trained(folder, epochs=2, resume=False, **changes):
+    texts = [f"train.{name}={value}" for name, value in changes.items()]
+    texts += ["train.start=digits", f"train.epochs={epochs}", "train.precision=fp32"]
+    recipe = read_recipe("digits", [*texts, "train.attention=fused", "train.clip=1.0"])
+    few = data.first(data.load("digits"), 130)
+    few = few._replace(classes=[f"the {name}" for name in few.classes])
+    start, _ = read_start("digits")
+    recipe = recipe._replace(model=fitted_to(recipe.model, start))
+    runs.record(recipe, lambda: VisionTransformer(recipe.model), few, folder, resume, False)
+    return recipe, torch.load(folder / "last.pt", weights_only=True)["model"]
+
+
+def test_frozen_weights_stay(tmp_path):
+    _, ends = trained(tmp_path, epochs=1, start_rate=0)
+    start = load_pretrained("digits").state_dict()
+    moved = {name for name in ends if not torch.equal(ends[name], start[name])}
+    assert moved == {"head.weight", "head.bias"}
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["remarks"] == ["started from digits; new: head.weight, head.bias"]
+
+
+def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, monkeypatch):
+    _, straight = trained(tmp_path / "straight")
+    kept = runs.Record.epoch
+
+    def killed(record, engine):
+        kept(record, engine)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.Record, "epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut")
+    monkeypatch.setattr(runs.Record, "epoch", kept)
+    _, resumed = trained(tmp_path / "cut", resume=True)
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+
+
+def test_from_a_timm_file_on_a_folder(tmp_path, monkeypatch, capsys):
+    """A model of ImageNet's shape, from the command line to a picture's answer."""
+    monkeypatch.setenv("VITBOOK_CACHE", str(tmp_path / "cache"))
+    theirs = timms(img_size=224, patch_size=16, embed_dim=192, num_heads=3, num_classes=1000)
+    save_file(theirs.state_dict(), tmp_path / "vit.safetensors")
+    dice = np.random.default_rng(0)
+    for kind in ("cats", "dogs", "fish"):
+        (tmp_path / "mine" / kind).mkdir(parents=True)
+        for i in range(7):
+            noise = dice.integers(256, size=(70, 90, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "mine" / kind / f"{i}.png")
+    out, source = tmp_path / "run", str(tmp_path / "vit.safetensors")
+    main(["train", "--data", str(tmp_path / "mine"), "--from", source, "--out", str(out),
+          "--set", "train.epochs=1", "train.start_rate=0"])  # fmt: skip
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["remarks"][0].endswith("new: head.weight, head.bias")
+    main(["predict", str(tmp_path / "mine/cats/0.png"),
+          "--weights", str(out / "own-pictures.safetensors")])  # fmt: skip
+    assert any(kind in capsys.readouterr().out for kind in ("cats", "dogs", "fish"))
+    with torch.no_grad():
+        kept = torch.load(out / "last.pt", weights_only=True)["model"]
+    assert_close(kept["blocks.1.mlp.fc2.weight"], theirs.blocks[1].mlp.fc2.weight.detach())
+
+
+def test_what_is_no_vit_is_named(tmp_path):
+    for name in ("a.pt", "a.safetensors"):
+        (tmp_path / name).write_bytes(b"no weights")
+        with pytest.raises(ValueError, match=rf"{name.replace('.', '[.]')} is no"):
+            read_start(tmp_path / name)
+    with pytest.raises(ValueError, match="no weights are called 'nothing'; known: cifar10"):
+        read_start("nothing")
+    torch.save({"state_dict": {"conv1.weight": torch.zeros(2)}}, tmp_path / "cnn.pth")
+    with pytest.raises(ValueError, match="expected the state dict of a torchvision, timm"):
+        read_start(tmp_path / "cnn.pth")
+    state = {
+        "model": {
+            f"module.{k}": v for k, v in timms(embed_dim=64, num_heads=2).state_dict().items()
+        }
+    }
+    torch.save(state, tmp_path / "vit.pth")
+    start, known = read_start(tmp_path / "vit.pth")
+    assert start.config.dim == 64 and known is None
