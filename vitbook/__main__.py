@@ -11,7 +11,7 @@ from vitbook import VisionTransformer, data
 from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
 from vitbook.training.recipes import fitted, read_data
-from vitbook.training.weights import load_weights, pretrained_path, read_header
+from vitbook.training.weights import for_predict, load_weights, pretrained_path, read_header
 
 
 def train(arguments):
@@ -45,7 +45,7 @@ def evaluate(arguments):
     loaded = data.load(source, None if source in data.BUILT_IN else size)
     check_classes(path, list(header.get("classes", loaded.classes)), source, loaded.classes)
     split = data.to_device(loaded, device).test
-    guess = predict(model.to(device), split.images).argmax(dim=1)
+    guess = predict(for_predict(model.to(device)), split.images).argmax(dim=1)
     right = (guess == split.labels).sum().item()
     print(f"{path}: {right / len(guess):.2%} ({right} of {len(guess)} images of {source})")
     for name, share in runs.class_accuracy(guess, split.labels, loaded.classes).items():
@@ -70,7 +70,7 @@ def classify(arguments):
     config = model.config
     for name in arguments.images:
         image = pictures.picture(name, config.image_shape[0], config.channels)
-        probabilities = predict(model, image[None])[0].softmax(dim=0)
+        probabilities = predict(for_predict(model), image[None])[0].softmax(dim=0)
         names = header.get("classes", range(config.classes))
         top = probabilities.topk(min(3, config.classes))
         said = [
