@@ -1,4 +1,4 @@
-"""python -m vitbook train | evaluate | predict | recipes."""
+"""python -m vitbook train | evaluate | predict | report | recipes."""
 
 import argparse
 import json
@@ -81,9 +81,23 @@ def classify(arguments):
 
 def open_weights(name):
     """The file, the header and the model of weights given by name or by path."""
-    path = name if Path(name).is_file() else pretrained_path(name)
-    model = load_weights(path)
-    return path, read_header(path), model
+    path = file_of(name)
+    return path, read_header(path), load_weights(path)
+
+
+def file_of(name):
+    """The file of weights given by name or by path."""
+    return name if Path(name).is_file() else pretrained_path(name)
+
+
+def write_report(arguments):
+    """Write a page about a run: curves, confusions, mistakes, settings."""
+    from vitbook.report import report  # needs matplotlib
+
+    weights = arguments.weights and file_of(arguments.weights)
+    device = parallel.start(arguments.device)
+    show = not arguments.no_pictures
+    print(report(arguments.run, arguments.out, weights, arguments.data, device, show))
 
 
 def recipes(arguments):
@@ -131,7 +145,12 @@ def parse(argv=None):
     predicts = add("predict", classify)
     predicts.add_argument("images", nargs="+", metavar="IMAGE")
     predicts.add_argument("--weights", default="cifar10", help="a name or a .safetensors file")
-    for name in ("train", "evaluate"):
+    command = add("report", write_report)
+    command.add_argument("run", help="folder of a run, or a recorded one: cifar10-cpu/seed0")
+    command.add_argument("--out", help="the page (default: report.html in the folder)")
+    command.add_argument("--weights", help="a name or a file (default: the run's own)")
+    command.add_argument("--no-pictures", action="store_true", help="for a page that travels")
+    for name in ("train", "evaluate", "report"):
         command = commands.choices[name]
         command.add_argument("--data", help="a data set's name, or a folder of class folders")
         command.add_argument(
