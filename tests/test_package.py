@@ -70,7 +70,8 @@ def test_imports_point_one_way():
         "explain/methods": {"explain"},
         "explain/__init__": {"explain"},
         "faithfulness": {"patches"},
-        "viewer/__init__": {"data", "explain"},
+        "viewer/__init__": {"data", "explain", "training"},
+        "report": {"data", "explain", "training"},
         "plot/__init__": set(),
         "plot/diagrams": {"plot"},
     }

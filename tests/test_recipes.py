@@ -245,3 +245,13 @@ def test_ablations_go_on_where_they_stopped(tmp_path, monkeypatch):
     done = ablations.run("cifar10-ablation", "x", [], 0, loaded)
     assert len(done["losses"]) == small.train.epochs and done["row"] == "x"
     assert 0 <= done["test_accuracy_last_epoch"] <= 1
+
+
+def test_a_runs_own_configuration_is_a_recipe(tmp_path):
+    ours = next(path for path in (files("vitbook") / "runs").glob("cifar10-cpu/*/config.yaml"))
+    found, recipe = read_recipe(str(ours)), read_recipe("cifar10-cpu")
+    assert found.name == "cifar10-cpu" and found.model == recipe.model
+    for bad in ("a/b", "../a", "..", ""):
+        (tmp_path / "bad.yaml").write_text(f"name: '{bad}'\n")
+        with pytest.raises(ValueError, match="name in .* must be fit for a folder's name"):
+            read_recipe(str(tmp_path / "bad.yaml"))

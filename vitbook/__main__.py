@@ -1,4 +1,4 @@
-"""python -m vitbook train | evaluate | predict | recipes."""
+"""python -m vitbook train | evaluate | predict | report | recipes."""
 
 import argparse
 import json
@@ -12,7 +12,7 @@ from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
 from vitbook.training.recipes import fitted, read_data, recipe_for
 from vitbook.training.start import fitted_to, read_start
-from vitbook.training.weights import load_weights, pretrained_path, read_header
+from vitbook.training.weights import for_predict, load_weights, pretrained_path, read_header
 
 
 def train(arguments):
@@ -56,7 +56,7 @@ def evaluate(arguments):
     images, labels = data.to_device(loaded, device).test
     images = pictures.channels(images, model.config.channels)
     labels = torch.tensor(places, device=device)[labels]
-    guess = predict(model.to(device), images).argmax(dim=1)
+    guess = predict(for_predict(model.to(device)), images).argmax(dim=1)
     right = (guess == labels).sum().item()
     print(f"{path}: {right / len(guess):.2%} ({right} of {len(guess)} images of {source})")
     for name, share in runs.class_accuracy(guess, labels, known).items():
@@ -92,7 +92,7 @@ def classify(arguments):
     config = model.config
     for name in arguments.images:
         image = pictures.picture(name, config.image_shape, config.channels)
-        probabilities = predict(model, image[None])[0].softmax(dim=0)
+        probabilities = predict(for_predict(model), image[None])[0].softmax(dim=0)
         names = header.get("classes", range(config.classes))
         top = probabilities.topk(min(3, config.classes))
         said = [
@@ -103,9 +103,23 @@ def classify(arguments):
 
 def open_weights(name):
     """The file, the header and the model of weights given by name or by path."""
-    path = name if Path(name).is_file() else pretrained_path(name)
-    model = load_weights(path)
-    return path, read_header(path), model
+    path = file_of(name)
+    return path, read_header(path), load_weights(path)
+
+
+def file_of(name):
+    """The file of weights given by name or by path."""
+    return name if Path(name).is_file() else pretrained_path(name)
+
+
+def write_report(arguments):
+    """Write a page about a run: curves, confusions, mistakes, settings."""
+    from vitbook.report import report  # needs matplotlib
+
+    weights = arguments.weights and file_of(arguments.weights)
+    device = parallel.start(arguments.device)
+    show = not arguments.no_pictures
+    print(report(arguments.run, arguments.out, weights, arguments.data, device, show))
 
 
 def recipes(arguments):
@@ -156,7 +170,12 @@ def parse(argv=None):
     predicts = add("predict", classify)
     predicts.add_argument("images", nargs="+", metavar="IMAGE")
     predicts.add_argument("--weights", default="cifar10", help="a name or a .safetensors file")
-    for name in ("train", "evaluate"):
+    command = add("report", write_report)
+    command.add_argument("run", help="folder of a run, or a recorded one: cifar10-cpu/seed0")
+    command.add_argument("--out", help="the page (default: report.html in the folder)")
+    command.add_argument("--weights", help="a name or a file (default: the run's own)")
+    command.add_argument("--no-pictures", action="store_true", help="for a page that travels")
+    for name in ("train", "evaluate", "report"):
         command = commands.choices[name]
         command.add_argument("--data", help="a data set's name, or a folder of class folders")
         command.add_argument(

@@ -112,7 +112,7 @@ class Recipe(NamedTuple):
     about: dict  # source and published, where there are any
 
 
-KEYS = ("source", "published", "data", "images", "hold_out", "model", "train")
+KEYS = ("name", "source", "published", "data", "images", "hold_out", "model", "train")
 
 
 def read_recipe(name, changes=()):
@@ -139,8 +139,11 @@ def read_recipe(name, changes=()):
     model = section(recipe, "model") or {"preset": "digits"}
     images = recipe.get("images")
     base = preset(model.pop("preset")) if "preset" in model else ViTConfig
+    called = str(recipe.get("name", path.name.removesuffix(".yaml")))  # config.yaml says it
+    if called in ("", "..") or Path(called).name != called:
+        raise ValueError(f"name in {path} must be fit for a folder's name, got {called!r}")
     return Recipe(
-        path.name.removesuffix(".yaml"),
+        called,
         str(recipe.get("data", "digits")),
         fill(base, model, f"model in {path}"),
         fill(EngineConfig, renamed(section(recipe, "train"), path), f"train in {path}"),

@@ -20,6 +20,7 @@ import torch
 from vitbook.data import normalize
 from vitbook.explain import position_similarity, record_attention, relevance_of, rollout
 from vitbook.explain.gradients import recorded_with_gradients
+from vitbook.training.weights import normalisation, per_channel, unwrapped
 
 
 class View:
@@ -35,7 +36,7 @@ class View:
         return self.text
 
 
-def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
+def show_attention(model, image, labels=None, target=None, mean=None, std=None):
     """Show where every token of an image looks, in every layer and head.
 
     The sentence beside the picture counts rows and columns of patches from 0, layers and
@@ -48,7 +49,8 @@ def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
         target: the class that relevance is asked about; the predicted one by default.
         mean, std: what is subtracted from the pixels in 0…1, and what they are then
             divided by; a number, or one for each channel. They must be those of the model's
-            training; the default is that of all models trained in this book.
+            training; the default is what its file says, else .5 and .5 as for all models
+            trained in this book.
 
     Returns:
         An object that Jupyter, VS Code and Colab draw.
@@ -57,6 +59,7 @@ def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
         ValueError: an image of another kind or size, or another number of labels, means
             or deviations.
     """
+    model = unwrapped(model)
     config = model.config
     if image.ndim != 3 or image.dtype != torch.uint8:
         raise ValueError(
@@ -66,7 +69,9 @@ def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
     if labels is not None and len(labels) != config.classes:
         raise ValueError(f"expected {config.classes} labels, got {len(labels)}")
     image = image.cpu()
-    mean, std = (per_channel(value, len(image)) for value in (mean, std))
+    means, stds = normalisation(model)
+    mean, std = means if mean is None else mean, stds if std is None else std
+    mean, std = (torch.tensor(v).view(-1, 1, 1) for v in per_channel(mean, std, len(image)))
     twin = copy.deepcopy(model).cpu().double().eval()  # no accelerator: two would differ
     pixels = normalize(image[None], mean, std).double()
     with torch.no_grad(), record_attention(twin) as maps:
@@ -83,17 +88,6 @@ def show_attention(model, image, labels=None, target=None, mean=0.5, std=0.5):
     ]
     weights = maps.weights[:, 0]
     return View(render(weights, image, config.grid, config.pool == "cls", tables, predictions))
-
-
-def per_channel(value, channels):
-    """A number, or one for each channel, as a tensor that fits (channel, height, width)."""
-    value = torch.as_tensor(value, dtype=torch.float32).cpu().flatten()
-    if len(value) not in (1, channels):
-        raise ValueError(
-            f"mean and std: expected a number, or one for each of {channels} channels; got "
-            f"{[len(value)]}"
-        )
-    return value.view(-1, 1, 1)
 
 
 def render(weights, image, grid, class_token, tables, predictions):
