@@ -59,7 +59,13 @@ def test_every_picture_is_in_the_data_or_named(folder, caplog):
 
 
 def test_odd_pictures_go_through_the_commands(folder, tmp_path, capsys):
-    small = ["train.epochs=2", "model.dim=16", "model.depth=1", "train.rand_augment=[]"]
+    small = [
+        "train.epochs=2",
+        "model.dim=16",
+        "model.heads=2",
+        "model.depth=1",
+        "train.rand_augment=[]",
+    ]
     main(["train", "--data", str(folder), "--out", str(tmp_path), "--device", "cpu",
           "--set", *small])  # fmt: skip
     summary = json.loads(capsys.readouterr().out)
