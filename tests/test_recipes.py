@@ -1,3 +1,4 @@
+import re
 from fnmatch import fnmatch
 from importlib.resources import files
 
@@ -108,11 +109,11 @@ def test_switches_need_no_quotes(said, meant):
         ("train.rand_augment=9", "rand_augment .* must be of kind list, got 9"),
         ("train.rand_augment=[2]", r"rand_augment must be \[changes per image, magnitude\]"),
         ("train.rand_augment=[2", r"train.rand_augment=\[2 is not YAML"),
-        ("train.label_smoothing=2", "label_smoothing must be from 0 to 1, got 2"),
-        ("train.keep=-1", "keep must be from 0 to 1, got -1"),
+        ("train.label_smoothing=2", "label_smoothing must be from 0 to below 1, got 2"),
+        ("train.keep=-1", "keep must be above 0 and at most 1, got -1"),
         ("train.clean=2", "clean must be from 0 to 1, got 2"),
-        ("train.ema=1", "ema must be below 1 and keep above 0, got ema=1"),
-        ("train.keep=0", "ema must be below 1 and keep above 0, got .* keep=0"),
+        ("train.ema=1", "ema must be from 0 to below 1, got 1"),
+        ("train.keep=0", "keep must be above 0 and at most 1, got 0"),
         ("model.patch_size=0", "patch_size must be at least 1, got 0"),
         ("model.dim=0", "dim must be at least 1, got 0"),
         ("model.image_size=-8", "image_size must be at least 1, got -8"),
@@ -255,3 +256,83 @@ def test_a_runs_own_configuration_is_a_recipe(tmp_path):
         (tmp_path / "bad.yaml").write_text(f"name: '{bad}'\n")
         with pytest.raises(ValueError, match="name in .* must be fit for a folder's name"):
             read_recipe(str(tmp_path / "bad.yaml"))
+
+
+@pytest.mark.parametrize(
+    "setting, value, message",
+    [
+        ("epochs", 0, "at least 1"),
+        ("epochs", 2.5, "of kind int"),
+        ("epochs", True, "of kind int"),
+        ("epochs", "3", "of kind int"),
+        ("batch_size", -4, "at least 1"),
+        ("learning_rate", 0.0, "above 0 and finite"),
+        ("learning_rate", -1e-3, "above 0 and finite"),
+        ("learning_rate", float("inf"), "above 0 and finite"),
+        ("learning_rate", float("nan"), "above 0 and finite"),
+        ("learning_rate", "1e-3", "of kind float"),
+        ("warmup", 5, "from 0 to below 1"),
+        ("warmup", 1, "from 0 to below 1"),
+        ("warmup", -0.1, "from 0 to below 1"),
+        ("weight_decay", -0.1, "0 or above, and finite"),
+        ("weight_decay", float("inf"), "0 or above, and finite"),
+        ("label_smoothing", 1, "from 0 to below 1"),
+        ("clip", 0, "above 0, .inf for none"),
+        ("clip", -1.0, "above 0, .inf for none"),
+        ("clip", float("nan"), "above 0, .inf for none"),
+        ("crop", -1, "0 or above"),
+        ("crop", 1.0, "of kind int"),
+        ("flip", 1, "of kind bool"),
+        ("flip", "no", "of kind bool"),
+        ("seed", -1, "from 0 to"),
+        ("seed", 2**32, "from 0 to"),
+    ],
+)
+def test_settings_that_would_fail_or_learn_nothing(setting, value, message):
+    for kind in (TrainConfig, EngineConfig):
+        with pytest.raises(ValueError, match=f"^{setting} must be {re.escape(message)}.*, got"):
+            kind(**{setting: value})
+
+
+@pytest.mark.parametrize(
+    "setting, value",
+    [
+        ("muon_learning_rate", -0.02),
+        ("mixup", -1),
+        ("cutmix", float("nan")),
+        ("erase", 1.1),
+        ("mix_probability", -0.1),
+        ("dropping", 2),
+        ("clean", -1),
+        ("ema", 1),
+        ("keep", 0),
+        ("evaluate_every", 0),
+        ("whiten", "yes"),
+        ("schedule", "linear"),
+        ("compile", True),
+        *(("rand_augment", value) for value in (
+            [2], [2, "a"], [2, 31], [2, -1], [0, 9], [-2, 9], [1.5, 9], [True, 9], [2, 9, 1],
+            [[2, 9], [2, 9]], [None, 9], [2, float("nan")], {2: 9, 3: 1}, 9,
+        )),
+    ],
+)  # fmt: skip
+def test_settings_of_the_engine_that_would_fail_or_learn_nothing(setting, value):
+    with pytest.raises(ValueError, match=f"^{setting} must be "):
+        EngineConfig(**{setting: value})
+
+
+def test_settings_at_their_limits_are_taken():
+    EngineConfig(
+        epochs=1, warmup=0, weight_decay=0, clip=float("inf"), crop=0, ema=0.9999, keep=1,
+        erase=1, clean=1, rand_augment=[1, 30], seed=2**32 - 1, learning_rate=1e-12,
+    )  # fmt: skip
+    EngineConfig(rand_augment=(2, 0.5), learning_rate=1)
+
+
+def test_a_crop_that_moves_pictures_out_of_sight_is_refused():
+    from vitbook.training.engine import Engine
+
+    model, digits = VisionTransformer(preset("digits")), data.load("digits")
+    Engine(model, digits, EngineConfig(crop=7))
+    with pytest.raises(ValueError, match="crop=8 can move a picture of 8 pixels out of sight"):
+        Engine(model, digits, EngineConfig(crop=8))

@@ -138,3 +138,11 @@ def test_an_untrained_model_guesses():
 
 
 assert SMALL["patch_size"] == small_config().patch_size
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int64, torch.bool])
+def test_whole_numbers_are_no_images(kind):
+    model = VisionTransformer(preset("digits"))
+    images = torch.ones(2, 1, 8, 8).to(kind)
+    with pytest.raises(ValueError, match=rf"expected floats around zero, got {kind}; bring"):
+        model(images)

@@ -175,6 +175,11 @@ def check_images(images, config):
             f"got {tuple(images.shape)}; resize or convert the images, or build the model "
             f"with image_size={config.image_size} and channels={config.channels} changed"
         )
+    if not images.is_floating_point():
+        raise ValueError(
+            f"expected floats around zero, got {images.dtype}; bring whole numbers of 0…255 to "
+            "what the model was trained with, by vitbook.data.normalize(images)"
+        )
 
 
 def preset(name, **changes):

@@ -51,6 +51,12 @@ class Engine:
     def __init__(self, model, data, config, folder=None, log=None, filled=()):
         self.model, self.data, self.config = model, data, config
         self.device = data.train.images.device
+        side = min(data.train.images.shape[-2:])
+        if config.crop >= side:
+            raise ValueError(
+                f"crop={config.crop} can move a picture of {side} pixels out of sight; choose "
+                f"a crop below {side}"
+            )
         self.folder, self.log = folder and Path(folder), log or (lambda line: None)
         if config.whiten:
             whiten(model.embeddings.patches, data.train.images)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 from vitbook.data.augment import normalize, random_crop, random_flip
+from vitbook.training.checks import check_settings
 
 # How the progress bar looks, and that it redraws once a second: outputs stay short.
 BAR = {
@@ -36,6 +37,9 @@ class TrainConfig:
         crop: pixels of padding for random crops; 0 for none.
         flip: whether images are mirrored at random.
         seed: fixes the order of the images, the augmentation and dropout.
+
+    Raises:
+        ValueError: a setting of another kind, or out of its range.
     """
 
     epochs: int = 60
@@ -48,6 +52,9 @@ class TrainConfig:
     crop: int = 1
     flip: bool = False
     seed: int = 0
+
+    def __post_init__(self):
+        check_settings(self)
 
 
 def parameter_groups(model, weight_decay):

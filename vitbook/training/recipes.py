@@ -12,13 +12,6 @@ from vitbook.training.loop import TrainConfig
 from vitbook.vit import ViTConfig, preset
 
 LOG = logging.getLogger(__name__)
-OPTIMIZERS = ("adamw", "muon")
-SCHEDULES = ("cosine", "constant")
-SWITCHES = ("auto", "on", "off")
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-ATTENTIONS = ("auto", "fused", "written")
-SHARES = ("warmup", "label_smoothing", "erase", "mix_probability", "clean", "keep", "dropping",
-          "ema", "start_rate")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +44,9 @@ class EngineConfig(TrainConfig):
         start_rate: share of the learning rate for what came from ``start``; 0 freezes it.
         compile: torch.compile: "on", "off", or "auto" for on with GPUs of compute
             capability 7 or more, where Triton is installed and the training is long enough.
+
+    Raises:
+        ValueError: a setting of another kind, or out of its range.
     """
 
     optimizer: str = "adamw"
@@ -72,32 +68,6 @@ class EngineConfig(TrainConfig):
     start: str = ""
     start_rate: float = 1.0
     compile: str = "auto"
-
-    def __post_init__(self):
-        for name, known in (
-            ("optimizer", OPTIMIZERS),
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-            ("attention", ATTENTIONS),
-            ("compile", SWITCHES),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        for name in ("epochs", "batch_size", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in SHARES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}")
-        if self.ema == 1 or self.keep == 0:
-            raise ValueError(
-                f"ema must be below 1 and keep above 0, got ema={self.ema}, keep={self.keep}"
-            )
-        if len(self.rand_augment) not in (0, 2):
-            raise ValueError(
-                "rand_augment must be [changes per image, magnitude] or [], "
-                f"got {list(self.rand_augment)}"
-            )
 
 
 class Recipe(NamedTuple):
