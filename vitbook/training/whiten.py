@@ -12,8 +12,8 @@ def whiten(embedding, images, scale=2.0, floor=0.01):
 
     The pixels of a patch are nearly equal, so raw patches vary far more in brightness
     than in detail, and a projection drawn at random passes on little else. The
-    principal directions of the patches, each divided by its standard deviation, make
-    all of them equally loud, but for the weakest, which ``floor`` keeps down. The other
+    principal directions of the patches, each divided by its standard deviation, would
+    all be equally loud; ``floor`` keeps down those that hardly vary. The other
     outputs stay random, and all weights are trained as usual.
 
     Args:
