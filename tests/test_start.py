@@ -14,7 +14,7 @@ from torch.testing import assert_close
 from vitbook import VisionTransformer, data, load_pretrained
 from vitbook.__main__ import main
 from vitbook.training import read_recipe, runs
-from vitbook.training.engine import make_optimizers
+from vitbook.training.engine import Engine, make_optimizers
 from vitbook.training.start import fitted_to, read_start, take_over
 from vitbook.training.weights import save_weights
 
@@ -74,6 +74,17 @@ def test_what_was_filled_moves_slower(optimizer):
     mine = dict(model.named_parameters())
     assert {id(mine[name]) for name in ("head.weight", "head.bias")} == set(fast)
     assert {id(p) for n, p in mine.items() if n in filled and p.requires_grad} == set(slow)
+
+
+@pytest.mark.parametrize("source", ["digits", None])
+def test_whitening_leaves_given_weights_alone(source):
+    model, filled = begun(["a", "b", "c"], dim=48) if source else (None, ())
+    model = model or VisionTransformer(read_recipe("digits").model)
+    before = model.state_dict()["embeddings.patches.projection.weight"].clone()
+    config = read_recipe("digits", ["train.whiten=true"]).train
+    Engine(model, data.first(data.load("digits"), 130), config, filled=filled)
+    after = model.state_dict()["embeddings.patches.projection.weight"]
+    assert torch.equal(before, after) == bool(source)
 
 
 def trained(folder, epochs=2, resume=False, **changes):

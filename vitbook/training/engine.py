@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from vitbook.data import cutmix, mixup, normalize, rand_augment, random_erase
+from vitbook.published import PATCHES
 from vitbook.training import parallel
 from vitbook.training.loop import BAR, augment, learning_rate, parameter_groups, predict
 from vitbook.training.muon import Muon
@@ -52,7 +53,7 @@ class Engine:
         self.model, self.data, self.config = model, data, config
         self.device = data.train.images.device
         self.folder, self.log = folder and Path(folder), log or (lambda line: None)
-        if config.whiten:
+        if config.whiten and PATCHES not in filled:  # else they start from better
             whiten(model.embeddings.patches, data.train.images)
         self.optimizers = make_optimizers(model, config, filled)
         self.dropping = TokenDropping(model) if config.keep < 1 else None
