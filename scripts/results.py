@@ -179,6 +179,7 @@ def core_minutes(name):
         yield (run.get("processor_seconds") or counted.get(name) or passed) / 60
 
 
+@plt.style.context("default")  # whatever else has been imported
 def ladder(names, target):
     """Accuracy on the test set against the processor time spent until then.
 
@@ -311,6 +312,7 @@ def ablation():
     )
 
 
+@plt.style.context("default")
 def ablation_figure(target):
     """A line for each ablation, best first, with a mark for each seed."""
     matplotlib.rcParams["svg.hashsalt"] = "vitbook"
