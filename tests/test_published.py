@@ -2,6 +2,7 @@
 
 import re
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.testing import assert_close
 
 from vitbook import VisionTransformer, at_size, from_published, load_published, preset
 from vitbook.compat import load_torchvision
+from vitbook.training import load_weights, save_weights
 
 SIZES = {"img_size": 40, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
 
@@ -37,37 +39,158 @@ def same(ours, theirs, side=40):
         assert_close(ours(images), getattr(expected, "logits", expected), rtol=1e-5, atol=1e-5)
 
 
-FAMILIES = {
-    "ViT": {},
-    "layer scale": {"init_values": 0.5},
-    "DINO, no head": {"num_classes": 0},
-    "no class token, average": {"global_pool": "avg", "class_token": False},
-    "average, norm before the class token's place": {
-        "global_pool": "avg",
-        "class_token": False,
-        "fc_norm": False,
-    },
-    "no position for the class token": {"no_embed_class": True},
+def library(changes):
+    """A family of timm's: its state dict, and its model."""
+
+    def made():
+        theirs = timms(**changes)
+        return theirs.state_dict(), theirs
+
+    return made
+
+
+def torchvisions():
+    theirs = drawn(
+        load_torchvision("models").VisionTransformer(40, 8, 2, 3, 24, 44, num_classes=7)
+    )
+    return theirs.state_dict(), theirs
+
+
+def masked(changes):
+    """As DINOv2's files: with a token for masked patches, which only its training reads."""
+    state, theirs = library(changes)()
+    return {**state, "mask_token": torch.randn(1, 24)}, theirs
+
+
+def hugging(**changes):
+    theirs = timms(norm_layer=partial(nn.LayerNorm, eps=1e-12), **changes)
+    return hugging_face(theirs.state_dict()), theirs
+
+
+def pooled():
+    """ViTModel: without a head, with a pooler that nothing reads here."""
+    state, theirs = hugging(num_classes=0)
+    return {**state, "pooler.dense.weight": torch.randn(24, 24)}, theirs
+
+
+READ = {  # the rows of the table in the book
+    "torchvision": torchvisions,
+    "timm's `vit_*` and `deit_*`": library({}),
+    "timm's with an average and `fc_norm`, no class token": library(
+        {"global_pool": "avg", "class_token": False}
+    ),
+    "DeiT III: layer scale, no position for the class token": library(
+        {"init_values": 0.5, "no_embed_class": True}
+    ),
+    "DINO, without a head": library({"num_classes": 0}),
+    "DINOv2, without registers": lambda: masked({"num_classes": 0, "init_values": 0.5}),
+    "Hugging Face's `ViTForImageClassification`": hugging,
+    "Hugging Face's `ViTModel`": pooled,
+}
+OTHERS = {
+    "average, norm before it": {"global_pool": "avg", "class_token": False, "fc_norm": False},
     "no bias at q, k, v": {"qkv_bias": False},
     "one channel": {"in_chans": 1},
 }
+TOKENS = {"num_classes": 7, **SIZES}
+REFUSED = {  # what a state dict holds, and a part of the answer
+    "register tokens": (lambda: timms(reg_tokens=4), "reg_token, register tokens"),
+    "a distillation token": (lambda: distilled(), "dist_token, a distillation token"),
+    "norms on queries and keys": (lambda: timms(qk_norm=True), "norms on queries and keys"),
+    "a norm before the first block": (
+        lambda: timms(pre_norm=True),
+        "norm_pre.weight, a norm before the first block",
+    ),
+    "pooling by attention": (lambda: timms(global_pool="map"), "pooling by attention"),
+    "a gated MLP": (lambda: gated(), "a gated MLP"),
+    "rotary or relative positions": (lambda: timms(pos_embed="none"), "no table of positions"),
+    "an average beside a class token": (
+        lambda: timms(global_pool="avg"),
+        "leave a class token aside",
+    ),
+}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod.module.", "model."])
-def test_timms(family, wrapper):
-    theirs = timms(**FAMILIES[family])
-    state = {f"{wrapper}{name}": p for name, p in theirs.state_dict().items()}
-    ours = load_published(state, heads=3)
+def distilled():
+    load_torchvision()
+    return pytest.importorskip("timm.models.deit").VisionTransformerDistilled(**TOKENS)
+
+
+def gated():
+    load_torchvision()
+    layers = pytest.importorskip("timm.layers")
+    return timms(mlp_layer=layers.GluMlp, act_layer=nn.SiLU)
+
+
+def test_the_table_in_the_book_names_what_is_tested():
+    page = (Path(__file__).parent.parent / "book/how_to_use.md").read_text("utf-8")
+    table = page.partition("| family |")[2].partition("\n\n")[0].splitlines()[2:]
+    rows = dict(line.strip("| ").split(" | ") for line in table)
+    assert [row for row, answer in rows.items() if answer != "refused, by name"] == list(READ)
+    assert [row for row, answer in rows.items() if answer == "refused, by name"] == list(
+        REFUSED
+    )
+
+
+@pytest.mark.parametrize("family", [*READ, *OTHERS])
+@pytest.mark.parametrize(
+    "wrapper", ["", "module.", "_orig_mod.module.", "model.", "my_own_net."]
+)
+def test_a_family_gives_its_librarys_logits(family, wrapper):
+    state, theirs = (READ.get(family) or library(OTHERS[family]))()
+    ours = load_published({f"{wrapper}{name}": p for name, p in state.items()}, heads=3)
     images = torch.randn(2, ours.config.channels, 40, 40)
     with torch.no_grad():
         assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
 
 
-def test_torchvisions():
-    tv = load_torchvision("models")
-    theirs = drawn(tv.VisionTransformer(40, 8, 2, 3, 24, 44, num_classes=7))
-    same(load_published(theirs.state_dict(), heads=3), theirs)
+@pytest.mark.parametrize("part", REFUSED)
+def test_what_has_no_room_is_named(part):
+    make, reason = REFUSED[part]
+    with pytest.raises(ValueError, match=reason):
+        load_published(make().state_dict(), heads=3)
+
+
+def test_two_models_in_one_file_are_told_apart():
+    state = timms().state_dict()
+    both = {f"{who}.{name}": p for who in ("student", "teacher") for name, p in state.items()}
+    with pytest.raises(
+        ValueError, match=r"got 2 models: \['student.', 'teacher.'\]; give that of"
+    ):
+        from_published(both)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        (lambda s: s.update({"head.weight": torch.zeros(7, 48)}), "the head reads 48 numbers"),
+        (lambda s: s.pop("norm.weight"), "not those of a plain ViT.*norm.weight"),
+        (lambda s: s.pop("blocks.0.mlp.fc2.weight"), "no block with an MLP"),
+        (lambda s: s.update({"rope.freqs": torch.zeros(2)}), "rope.freqs, rotary positions"),
+        (lambda s: s.update({"patch_embed.backbone.x": torch.zeros(2)}), "convolutions in"),
+        (lambda s: s.update({"pos_embed": torch.zeros(1, 21, 24)}), "no grid of 4 × 4; give"),
+    ],
+)
+def test_weights_that_do_not_fit_together(change, reason):
+    state = dict(timms().state_dict())
+    change(state)
+    with pytest.raises(ValueError, match=reason) as caught:
+        load_published(state, heads=3)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_without_a_head_can_be_written_and_read(tmp_path):
+    ours = load_published(timms(num_classes=0).state_dict(), heads=3)
+    save_weights(tmp_path / "features.safetensors", ours)
+    images = torch.randn(2, 3, 40, 40)
+    assert torch.equal(load_weights(tmp_path / "features.safetensors")(images), ours(images))
+
+
+def test_torchvisions_say_which_pixels_they_want():
+    """As its own transforms: models.ViT_B_16_Weights.DEFAULT.transforms()."""
+    theirs = load_torchvision("models").ViT_B_16_Weights.IMAGENET1K_V1.transforms()
+    ours = load_published(torchvisions()[0], heads=3)
+    assert ours.normalisation == (theirs.mean, theirs.std)
 
 
 def hugging_face(state, old=True):
@@ -121,20 +244,9 @@ def test_hugging_faces_own_model():
     same(load_published(theirs.state_dict(), heads=3), theirs)
 
 
-@pytest.mark.parametrize(
-    "changes, reason",
-    [
-        ({"reg_tokens": 4}, "register tokens"),
-        ({"pre_norm": True}, "a norm before the first block"),
-        ({"qk_norm": True}, "norms on queries and keys"),
-        ({"global_pool": "map"}, "pooling by attention"),
-        ({"global_pool": "avg"}, "leave a class token aside"),
-        ({"img_size": (40, 32)}, "20 patches, which is no grid of 4 × 4"),
-    ],
-)
-def test_what_has_no_room_is_named(changes, reason):
-    with pytest.raises(ValueError, match=reason):
-        load_published(timms(**changes).state_dict(), heads=3)
+def test_positions_of_no_square_ask_for_the_shape():
+    with pytest.raises(ValueError, match="20 patches, which is no grid of 4 × 4"):
+        load_published(timms(img_size=(40, 32)).state_dict(), heads=3)
 
 
 def test_images_that_are_no_squares():
@@ -144,15 +256,6 @@ def test_images_that_are_no_squares():
     images = torch.randn(2, 3, 40, 24)
     with torch.no_grad():
         assert_close(ours(images), theirs(images), rtol=1e-5, atol=1e-5)
-
-
-def test_a_distilled_deit_is_refused():
-    timms()
-    from timm.models.deit import VisionTransformerDistilled
-
-    theirs = VisionTransformerDistilled(num_classes=7, **SIZES)
-    with pytest.raises(ValueError, match="a distillation token"):
-        from_published(theirs.state_dict())
 
 
 def test_heads_are_asked_for_where_the_weights_do_not_say():

@@ -12,7 +12,10 @@ from torch import nn
 from vitbook.embeddings import position_table, resize_positions
 from vitbook.vit import VisionTransformer, ViTConfig
 
-WRAPPERS = r"^(?:(?:module|_orig_mod|model|backbone|vit)\.)+"  # around the model that was saved
+# The one name that every ViT has, behind the prefixes of whatever it was wrapped in.
+ANCHOR = re.compile(
+    r"(.*?)(?:conv_proj|patch_embed\.proj|embeddings\.patch_embeddings\.projection)\.weight"
+)
 # (their name, ours), tried in this order on every name. No two libraries clash.
 NAMES = [
     (r"^(?:class_token|(?:embeddings\.)?cls_token)$", "embeddings.class_token"),
@@ -53,6 +56,9 @@ OURS = re.compile(
 NO_ROOM = {  # a part of a name: what this book's model has not
     "reg_token": "register tokens",
     "register_tokens": "register tokens",
+    "decoder": "a decoder for masked patches",
+    "patch_embed.backbone": "convolutions in front of the patches",
+    "attn.norm": "a norm inside attention",
     "dist": "a distillation token with a head of its own",
     "norm_pre": "a norm before the first block",
     "q_norm": "norms on queries and keys",
@@ -63,20 +69,22 @@ NO_ROOM = {  # a part of a name: what this book's model has not
     "w12": "a gated MLP",
     "pre_logits": "a hidden layer before the head",
 }
+UNREAD = r"(?:pooler\..*|embeddings\.mask_token|mask_token)"  # no logit depends on it
 PATCHES = "embeddings.patches.projection.weight"
+IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as all of torchvision's want pixels
 
 
 def from_published(state):
     """Rename a published ViT's weights to ours.
 
-    A wrapper's prefix ("module.", "model.", …) is taken off, query, key and value matrices
-    are joined, a layer scale goes into the matrix that it follows, which is the same, and a
-    class token without a position gets a position of zeros.
+    A wrapper's prefix ("module.", "model.", whatever it is) is taken off, query, key and value
+    matrices are joined, a layer scale goes into the matrix that it follows, which is the same,
+    and a class token without a position gets a position of zeros.
 
     Args:
         state: state dict of a torchvision ``VisionTransformer``, a timm ``vit_*`` or
-            ``deit_*``, a DINO ViT, or Hugging Face's ``ViTModel`` or
-            ``ViTForImageClassification``.
+            ``deit*``, a ViT of DINO or DINOv2, or Hugging Face's ``ViTModel`` or
+            ``ViTForImageClassification``. The table in the book says what of these is read.
 
     Returns:
         A state dict for :class:`vitbook.VisionTransformer`. A convolution's weight
@@ -84,7 +92,8 @@ def from_published(state):
         that both do the same.
 
     Raises:
-        ValueError: no library's names are there, or a part for which our model has no room.
+        ValueError: no library's names are there, those of two models, or a part for which our
+            model has no room.
     """
     renamed = our_names(state)
     renamed[PATCHES] = renamed[PATCHES].flatten(1)
@@ -93,18 +102,20 @@ def from_published(state):
 
 def our_names(state, image_size=None):
     """As :func:`from_published`, with the patch projection still a convolution."""
+    anchors = [match[1] for match in map(ANCHOR.fullmatch, map(str, state)) if match]
+    if len(anchors) != 1:
+        raise ValueError(
+            "expected the state dict of a torchvision, timm, DINO or Hugging Face ViT, got "
+            + (f"{len(anchors)} models: {anchors}; give that of one" if anchors
+               else f"keys such as {list(state)[:3]}")
+        )  # fmt: skip
     found = {}
     for name, tensor in state.items():
-        name = re.sub(WRAPPERS, "", name)
+        name = unwrapped(name, anchors[0])
         for theirs, ours in NAMES:
             name = re.sub(theirs, ours, name)
         found[name] = tensor
-    if PATCHES not in found:
-        raise ValueError(
-            "expected the state dict of a torchvision, timm, DINO or Hugging Face ViT, "
-            f"got keys such as {list(state)[:3]}"
-        )
-    found = joined({n: t for n, t in found.items() if not n.startswith("pooler.")})
+    found = joined({n: t for n, t in found.items() if not re.fullmatch(UNREAD, n)})
     fold_scales(found)
     for name in found:
         if not OURS.fullmatch(name):
@@ -121,6 +132,13 @@ def our_names(state, image_size=None):
         if height * width == rows:  # one row for each patch, none for the class token
             found["embeddings.position"] = F.pad(table, (0, 0, 1, 0))
     return found
+
+
+def unwrapped(name, prefix):
+    """A name without the parts of a prefix that it begins with: a head may lack the last."""
+    for part in prefix.split(".")[:-1]:
+        name = name.removeprefix(f"{part}.")
+    return name
 
 
 def grid(found, image_size):
@@ -161,8 +179,10 @@ def load_published(state, heads=None, image_size=None):
     """A model with a published ViT's weights, in evaluation mode.
 
     All else is read off the weights, where images are square. Without a head the model
-    returns the class token's features (or the mean of the patches'); where the library
-    averages and then normalises (timm's ``fc_norm``), so does the model's head.
+    returns the class token's features (or the mean of the patches'), by a head that changes
+    nothing; where the library averages and then normalises (timm's ``fc_norm``), so does the
+    model's head. Which pixels the model wants, its source says, not its weights: set
+    ``model.normalisation`` to (mean, std), as it is done here for torchvision's.
 
     Args:
         state: as in :func:`from_published`.
@@ -175,6 +195,7 @@ def load_published(state, heads=None, image_size=None):
     """
     found = our_names(state, image_size)
     dim, channels, side, _ = found[PATCHES].shape
+    refuse_other_shapes(found, dim)
     first = "embeddings.class_token" in found
     if "fc_norm.weight" in found and first:
         raise ValueError("the weights average the patches and leave a class token aside: "
@@ -199,8 +220,10 @@ def load_published(state, heads=None, image_size=None):
         attention_bias="blocks.0.attn.qkv.bias" in found,
     )
     model = VisionTransformer(config)
-    if "head.weight" not in found:
-        model.head = nn.Identity()
+    if config.channels == 3 and any("conv_proj." in name for name in state):
+        model.normalisation = IMAGENET
+    found.setdefault("head.weight", torch.eye(dim))
+    found.setdefault("head.bias", torch.zeros(config.classes))
     if "fc_norm.weight" in found:
         model.head = nn.Sequential(nn.LayerNorm(dim, eps=1e-6), model.head)
         model.norm = nn.Identity()
@@ -214,8 +237,36 @@ def load_published(state, heads=None, image_size=None):
             if isinstance(module, nn.LayerNorm):
                 module.eps = 1e-12
     found[PATCHES] = found[PATCHES].flatten(1)
-    model.load_state_dict(found)
+    try:
+        model.load_state_dict(found)
+    except RuntimeError as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"these weights are not those of a plain ViT: {why}") from error
     return model.eval()
+
+
+def refuse_other_shapes(found, dim):
+    """Refuse what has our names, but not the computation that they stand for.
+
+    Raises:
+        ValueError: names the part.
+    """
+    fc1, fc2 = (found.get(f"blocks.0.mlp.fc{i}.weight") for i in (1, 2))
+    if fc1 is None or fc2 is None:
+        raise ValueError("the weights hold no block with an MLP; give those of a whole ViT")
+    if len(fc1) == 2 * fc2.shape[-1]:
+        raise ValueError("the weights hold a gated MLP: VisionTransformer has no such part")
+    if "embeddings.position" not in found:
+        raise ValueError(
+            "the weights hold no table of positions: rotary or relative ones, which "
+            "VisionTransformer has not; load a ViT with a table"
+        )
+    width = found["head.weight"].shape[-1] if "head.weight" in found else dim
+    if width != dim:
+        raise ValueError(
+            f"the head reads {width} numbers, a token has {dim}: VisionTransformer reads the "
+            "class token or the patches' average alone; load the ViT without its head"
+        )
 
 
 def at_size(model, image_size):
