@@ -11,11 +11,12 @@ from safetensors.torch import save_file
 from test_published import timms
 from torch.testing import assert_close
 
-from vitbook import VisionTransformer, data, load_pretrained
+from vitbook import VisionTransformer, data, load_pretrained, preset
 from vitbook.__main__ import main
-from vitbook.training import read_recipe, runs
-from vitbook.training.engine import make_optimizers
-from vitbook.training.start import fitted_to, read_start, take_over
+from vitbook.compat import load_torchvision
+from vitbook.training import predict, read_recipe, runs
+from vitbook.training.engine import Engine, make_optimizers
+from vitbook.training.start import fitted_to, read_start, take_over, told
 from vitbook.training.weights import save_weights
 
 
@@ -76,6 +77,17 @@ def test_what_was_filled_moves_slower(optimizer):
     assert {id(p) for n, p in mine.items() if n in filled and p.requires_grad} == set(slow)
 
 
+@pytest.mark.parametrize("source", ["digits", None])
+def test_whitening_leaves_given_weights_alone(source):
+    model, filled = begun(["a", "b", "c"], dim=48) if source else (None, ())
+    model = model or VisionTransformer(read_recipe("digits").model)
+    before = model.state_dict()["embeddings.patches.projection.weight"].clone()
+    config = read_recipe("digits", ["train.whiten=true"]).train
+    Engine(model, data.first(data.load("digits"), 130), config, filled=filled)
+    after = model.state_dict()["embeddings.patches.projection.weight"]
+    assert torch.equal(before, after) == bool(source)
+
+
 def trained(folder, epochs=2, resume=False, **changes):
     texts = [f"train.{name}={value}" for name, value in changes.items()]
     texts += ["train.start=digits", f"train.epochs={epochs}", "train.precision=fp32"]
@@ -94,7 +106,10 @@ def test_frozen_weights_stay(tmp_path):
     moved = {name for name in ends if not torch.equal(ends[name], start[name])}
     assert moved == {"head.weight", "head.bias"}
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["remarks"] == ["started from digits; new: head.weight, head.bias"]
+    assert summary["remarks"] == [
+        "started from digits (3 blocks, width 48, 4 heads); its head knows 0 of 10 classes by "
+        "name; new: head.weight, head.bias"
+    ]
 
 
 def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, monkeypatch):
@@ -116,7 +131,8 @@ def test_a_resumed_run_goes_on_and_does_not_start_again(tmp_path, monkeypatch):
 def test_from_a_timm_file_on_a_folder(tmp_path, monkeypatch, capsys):
     """A model of ImageNet's shape, from the command line to a picture's answer."""
     monkeypatch.setenv("VITBOOK_CACHE", str(tmp_path / "cache"))
-    theirs = timms(img_size=224, patch_size=16, embed_dim=192, num_heads=3, num_classes=1000)
+    load_torchvision()
+    theirs = pytest.importorskip("timm").create_model("vit_tiny_patch16_224")
     save_file(theirs.state_dict(), tmp_path / "vit.safetensors")
     dice = np.random.default_rng(0)
     for kind in ("cats", "dogs", "fish"):
@@ -128,13 +144,70 @@ def test_from_a_timm_file_on_a_folder(tmp_path, monkeypatch, capsys):
     main(["train", "--data", str(tmp_path / "mine"), "--from", source, "--out", str(out),
           "--set", "train.epochs=1", "train.start_rate=0"])  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
-    assert summary["remarks"][0].endswith("new: head.weight, head.bias")
+    assert summary["remarks"] == [
+        f"started from {source} (12 blocks, width 192, 3 heads); its head knows 0 of 3 classes "
+        "by name; new: head.weight, head.bias"
+    ]
     main(["predict", str(tmp_path / "mine/cats/0.png"),
           "--weights", str(out / "own-pictures.safetensors")])  # fmt: skip
     assert any(kind in capsys.readouterr().out for kind in ("cats", "dogs", "fish"))
     with torch.no_grad():
         kept = torch.load(out / "last.pt", weights_only=True)["model"]
     assert_close(kept["blocks.1.mlp.fc2.weight"], theirs.blocks[1].mlp.fc2.weight.detach())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_as_the_weights_want_them(channels):
+    """Numbers by hand: the same logits, fed as each of the two wants it."""
+    start = VisionTransformer(preset("digits", channels=channels)).eval()
+    mean, std = [0.11, 0.31, 0.71][:channels], [0.23, 0.29, 0.37][:channels]
+    start.normalisation = mean, std
+    model = VisionTransformer(start.config).eval()
+    take_over(model, start, range(10), range(10))
+    images = torch.randint(256, (5, channels, 8, 8), dtype=torch.uint8)
+    wanted = (images / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[
+        :, None, None
+    ]
+    assert_close(predict(model, images), start(wanted), rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_known_by_name_is_told():
+    start, _ = read_start("cifar10")
+    for classes, said in (
+        (["cat", "dog"], "2 of 2 classes by name; new: nothing"),
+        (["dog", "cat"], "2 of 2 classes by name, in another order; new: nothing"),
+        (["dog", "lion"], "1 of 2 classes by name; new: nothing"),
+    ):
+        told_so = told("w", start, ["bird", "cat", "dog"], classes, [])
+        assert (
+            told_so == f"started from w (6 blocks, width 128, 4 heads); its head knows {said}"
+        )
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        (["--set", "train.start_rate=0.3"], "start_rate=0.3 is for what comes from given weig"),
+        (["--from", "digits", "--set", "model.dim=96"], "model.dim=96 would mean nothing"),
+        (["--from", "digits", "--set", "model=cifar10"], "model=cifar10 would mean nothing"),
+        (
+            ["--from", "cifar10"],
+            "patches of 4 pixels do not divide image_size=.*model.image_si",
+        ),
+    ],
+)
+def test_what_would_mean_nothing_is_refused(given, said, tmp_path):
+    sizes = ["--set", "model.image_size=[10,8]"] if given[-1] == "cifar10" else []
+    with pytest.raises(SystemExit, match=f"^error: .*{said}") as caught:
+        main(["train", "digits", "--out", str(tmp_path / "run"), *given, *sizes])
+    assert "\n" not in str(caught.value) and not (tmp_path / "run").exists()
+
+
+def test_dropout_and_size_may_change_beside_weights(tmp_path):
+    main(["train", "digits", "--from", "digits", "--out", str(tmp_path), "--set",
+          "model.drop_path=0.1", "train.epochs=1", "images=70"])  # fmt: skip
+    assert "drop_path: 0.1" in (tmp_path / "config.yaml").read_text()
+    assert "start: digits" in (tmp_path / "config.yaml").read_text()
 
 
 def test_what_is_no_vit_is_named(tmp_path):
@@ -147,10 +220,22 @@ def test_what_is_no_vit_is_named(tmp_path):
     torch.save({"state_dict": {"conv1.weight": torch.zeros(2)}}, tmp_path / "cnn.pth")
     with pytest.raises(ValueError, match="expected the state dict of a torchvision, timm"):
         read_start(tmp_path / "cnn.pth")
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(ValueError, match="list.pt holds a list; a state dict is wanted"):
+        read_start(tmp_path / "list.pt")
+    torch.save(torch.nn.Linear(2, 3), tmp_path / "pickle.pt")
+    with pytest.raises(ValueError, match="is no state dict of tensors alone") as caught:
+        read_start(tmp_path / "pickle.pt")
+    assert "\n" not in str(caught.value)
+    small = timms(embed_dim=64, num_heads=2).state_dict()
+    torch.save({"model": small, "model_ema": small, "epoch": 3}, tmp_path / "both.pt")
+    with pytest.raises(ValueError, match="holds 2 models, model, model_ema; write the one"):
+        read_start(tmp_path / "both.pt")
     state = {
-        "model": {
+        "epoch": 3,
+        "net": {
             f"module.{k}": v for k, v in timms(embed_dim=64, num_heads=2).state_dict().items()
-        }
+        },
     }
     torch.save(state, tmp_path / "vit.pth")
     start, known = read_start(tmp_path / "vit.pth")

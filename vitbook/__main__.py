@@ -11,7 +11,7 @@ from vitbook import VisionTransformer, data
 from vitbook.data import pictures
 from vitbook.training import known_recipes, parallel, predict, read_recipe, recorded_runs, runs
 from vitbook.training.recipes import fitted, read_data, recipe_for
-from vitbook.training.start import fitted_to, read_start
+from vitbook.training.start import fitted_to, read_start, refuse_idle
 from vitbook.training.weights import for_predict, load_weights, pretrained_path, read_header
 
 
@@ -27,6 +27,7 @@ def train(arguments):
     recipe = read_recipe(arguments.recipe or recipe_for(source), changes)
     if arguments.data:
         recipe = recipe._replace(data=arguments.data)
+    refuse_idle(recipe, changes)
     if recipe.train.start:
         start, _ = read_start(recipe.train.start)
         recipe = recipe._replace(model=fitted_to(recipe.model, start))

@@ -58,7 +58,7 @@ class Engine:
                 f"a crop below {side}"
             )
         self.folder, self.log = folder and Path(folder), log or (lambda line: None)
-        if config.whiten:
+        if config.whiten and "embeddings.patches.projection.weight" not in filled:
             whiten(model.embeddings.patches, data.train.images)
         self.optimizers = make_optimizers(model, config, filled)
         self.dropping = TokenDropping(model) if config.keep < 1 else None

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import math
 import os
 import platform
@@ -18,9 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from vitbook.training import parallel
 from vitbook.training.engine import Engine, write_whole
 from vitbook.training.loop import predict
-from vitbook.training.start import read_start, take_over
+from vitbook.training.start import read_start, take_over, told
 from vitbook.training.weights import save_weights
 from vitbook.version import __version__
+
+LOG = logging.getLogger(__name__)
 
 
 class Record:
@@ -144,7 +147,8 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
     torch.manual_seed(recipe.train.seed)
     model, filled = make_model(), ()
     if recipe.train.start:
-        filled = take_over(model, *read_start(recipe.train.start), data.classes)
+        start, known = read_start(recipe.train.start)
+        filled = take_over(model, start, known, data.classes)
     model = model.to(data.train.images.device)
     if parallel.rank() > 0:
         engine = Engine(model, data, recipe.train, folder, filled=filled)
@@ -156,7 +160,9 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
     engine = Engine(model, data, recipe.train, folder, notes.log, filled)
     if recipe.train.start:
         new = [name for name, _ in model.named_parameters() if name not in filled]
-        engine.remarks.append(f"started from {recipe.train.start}; new: {', '.join(new)}")
+        engine.remarks.append(told(recipe.train.start, start, known, data.classes, new))
+        if not (folder / "last.pt").exists():
+            LOG.warning("%s", engine.remarks[-1])
     if resume and (folder / "last.pt").exists():
         engine.resume()
     notes.begin()

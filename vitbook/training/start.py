@@ -7,11 +7,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vitbook.published import at_size, load_published
-from vitbook.training.weights import load_weights, pretrained_path, read_header
+from vitbook.published import ANCHOR, PATCHES, at_size, load_published
+from vitbook.training.weights import load_weights, normalisation, pretrained_path, read_header
 
 OWN = ("image_size", "channels", "classes", "dropout", "attention_dropout", "drop_path")
-POSITION, PATCHES = "embeddings.position", "embeddings.patches.projection.weight"
+BIAS = PATCHES.replace("weight", "bias")
 
 
 def read_start(source):
@@ -40,24 +40,75 @@ def read_start(source):
         try:  # weights_only: data alone, a pickle's code never runs
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise ValueError(f"{path} is no state dict of tensors alone: {error}") from error
-        state = state.get("state_dict", state.get("model", state))
-    return load_published(state), None
+            why = " ".join(str(error).split())[:200]
+            raise ValueError(f"{path} is no state dict of tensors alone: {why}") from error
+    return load_published(vit_in(state, path)), None
+
+
+def vit_in(state, path):
+    """The state dict of the ViT in what a file holds, one floor down at most.
+
+    Raises:
+        ValueError: no dictionary, or several models.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"{path} holds a {type(state).__name__}; a state dict is wanted")
+    floors = {"": state, **{str(k): v for k, v in state.items() if isinstance(v, dict)}}
+    found = {k: v for k, v in floors.items() if any(ANCHOR.fullmatch(str(n)) for n in v)}
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} models, {', '.join(found)}; write the one "
+                         "to start from into a file of its own")  # fmt: skip
+    return next(iter(found.values()), state)
 
 
 def fitted_to(config, start):
     """A recipe's model with the shape of the one that it starts from.
 
     Size and channels of the images, classes and dropout stay the recipe's.
+
+    Raises:
+        ValueError: the patches do not divide that size.
     """
+    side = start.config.patch_size
+    if any(length % side for length in config.image_shape):
+        raise ValueError(
+            f"the weights' patches of {side} pixels do not divide image_size="
+            f"{config.image_size}; choose another, as --set model.image_size="
+            f"{start.config.image_size}, which the weights had"
+        )
     return replace(start.config, **{name: getattr(config, name) for name in OWN})
+
+
+def refuse_idle(recipe, changes):
+    """Refuse what would mean nothing: a rate without weights, a shape beside them.
+
+    Args:
+        recipe: as read, with the changes made.
+        changes: texts such as "model.dim=64".
+
+    Raises:
+        ValueError: names the setting.
+    """
+    if not recipe.train.start and recipe.train.start_rate != 1:
+        raise ValueError(
+            f"train.start_rate={recipe.train.start_rate} is for what comes from given weights, "
+            "and there are none; give them by --from, or leave it out"
+        )
+    for change in changes if recipe.train.start else ():
+        key = change.partition("=")[0]
+        if key == "model" or (key.startswith("model.") and key[6:] not in OWN):
+            raise ValueError(
+                f"{change} would mean nothing: the weights fix the model, but for "
+                f"{', '.join(OWN)}; leave it out"
+            )
 
 
 @torch.no_grad()
 def take_over(model, start, known, classes):
     """Fill a model with the weights of another, as far as they fit.
 
-    Positions are resized to the model's grid. A patch projection of colours is summed over
+    Positions are resized to the model's grid. The first layer takes in how the weights want
+    pixels, as the model is fed with -1…1. A patch projection of colours is summed over
     them for grey images, one of grey is shared among the colours. Rows of the head go by
     the names of the classes; those of classes that the weights don't know stay as drawn.
 
@@ -71,6 +122,7 @@ def take_over(model, start, known, classes):
     """
     config = model.config
     state = at_size(start, config.image_size).state_dict()
+    state[PATCHES], state[BIAS] = for_our_pixels(state[PATCHES], state[BIAS], start)
     state[PATCHES] = in_channels(state[PATCHES], start.config.channels, config.channels)
     mine = dict(model.named_parameters())
     filled = [name for name in mine if name in state and not name.startswith("head.")]
@@ -85,6 +137,30 @@ def take_over(model, start, known, classes):
     if len(rows) == len(classes):
         filled += ["head.weight", "head.bias"]
     return filled
+
+
+def for_our_pixels(weight, bias, start):
+    """A first layer that wants pixels as ``start`` does, for pixels at -1…1.
+
+    ``W (v - mean) / std + b`` of a pixel v in 0…1, which is (x + 1) / 2 here.
+    """
+    mean, std = (torch.tensor(values)[:, None] for values in normalisation(start))
+    planes = weight.unflatten(1, (start.config.channels, -1))  # (dim, channel, p * p)
+    shift = (planes * (0.5 - mean) / std).sum(dim=(1, 2))
+    return (planes * 0.5 / std).flatten(1), bias + shift
+
+
+def told(source, start, known, classes, new):
+    """In one line, from what a training started, and what is new."""
+    c, known = start.config, [str(name) for name in known or ()]
+    kept = [str(name) for name in classes if str(name) in known]
+    moved = kept != [name for name in known if name in kept]
+    return (
+        f"started from {source} ({c.depth} blocks, width {c.dim}, {c.heads} heads); its head "
+        f"knows {len(kept)} of {len(classes)} classes by name"
+        + (", in another order" if moved else "")
+        + f"; new: {', '.join(new) or 'nothing'}"
+    )
 
 
 def in_channels(weight, theirs, ours):
