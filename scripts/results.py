@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from statistics import mean, variance
 
+import fine_tuning
 import matplotlib
 import matplotlib.pyplot as plt
 import torch
@@ -379,6 +380,7 @@ def parts():
         "card": card(OURS),
         "ablations": ablation(),
         "beside": beside(),
+        "fine_tuning": fine_tuning.told(),
     }
     return made, cifar
 
@@ -400,6 +402,7 @@ def main():
         page.write_text(written(page.read_text(), made))
     ladder(cifar, FIGURES / "cifar10.svg")
     ablation_figure(FIGURES / "ablations.svg")
+    fine_tuning.figure(FIGURES / "fine_tuning.svg")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def test_the_page_is_drawn_from_the_runs(tmp_path, monkeypatch):
     assert all(f"<!-- end of {name} -->" in marks for name in made)
     results.ladder(cifar, tmp_path / "cifar10.svg")
     results.ablation_figure(tmp_path / "ablations.svg")
-    for figure in ("cifar10.svg", "ablations.svg"):
+    results.fine_tuning.figure(tmp_path / "fine_tuning.svg")
+    for figure in ("cifar10.svg", "ablations.svg", "fine_tuning.svg"):
         drawn = (tmp_path / figure).read_text()
         assert drawn == (results.FIGURES / figure).read_text(), "run python scripts/results.py"
 
