@@ -107,8 +107,8 @@ def test_frozen_weights_stay(tmp_path):
     assert moved == {"head.weight", "head.bias"}
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["remarks"] == [
-        "started from digits (3 blocks, width 48, 4 heads); its head knows 0 of 10 classes by "
-        "name; new: head.weight, head.bias"
+        "started from digits (3 blocks, width 48, 4 heads); its file names no classes; new: "
+        "head.weight, head.bias"
     ]
 
 
@@ -145,8 +145,8 @@ def test_from_a_timm_file_on_a_folder(tmp_path, monkeypatch, capsys):
           "--set", "train.epochs=1", "train.start_rate=0"])  # fmt: skip
     summary = json.loads((out / "summary.json").read_text())
     assert summary["remarks"] == [
-        f"started from {source} (12 blocks, width 192, 3 heads); its head knows 0 of 3 classes "
-        "by name; new: head.weight, head.bias"
+        f"started from {source} (12 blocks, width 192, 3 heads); its file names no classes; "
+        "new: head.weight, head.bias"
     ]
     main(["predict", str(tmp_path / "mine/cats/0.png"),
           "--weights", str(out / "own-pictures.safetensors")])  # fmt: skip

@@ -152,14 +152,17 @@ def for_our_pixels(weight, bias, start):
 
 def told(source, start, known, classes, new):
     """In one line, from what a training started, and what is new."""
-    c, known = start.config, [str(name) for name in known or ()]
-    kept = [str(name) for name in classes if str(name) in known]
-    moved = kept != [name for name in known if name in kept]
+    c = start.config
+    head = "its file names no classes"
+    if known is not None:
+        known = [str(name) for name in known]
+        kept = [str(name) for name in classes if str(name) in known]
+        moved = kept != [name for name in known if name in kept]
+        head = f"its head knows {len(kept)} of {len(classes)} classes by name"
+        head += ", in another order" * moved
     return (
-        f"started from {source} ({c.depth} blocks, width {c.dim}, {c.heads} heads); its head "
-        f"knows {len(kept)} of {len(classes)} classes by name"
-        + (", in another order" if moved else "")
-        + f"; new: {', '.join(new) or 'nothing'}"
+        f"started from {source} ({c.depth} blocks, width {c.dim}, {c.heads} heads); {head}; "
+        f"new: {', '.join(new) or 'nothing'}"
     )
 
 
