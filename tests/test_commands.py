@@ -200,6 +200,7 @@ def test_recipes_is_a_table(capsys):
         (["predict", "missing.png", "--weights", "digits"], "missing.png"),
         (["evaluate", "digits", "--device", "nope"], "no device 'nope' here"),
         (["train", "bad.yaml"], "bad.yaml is not YAML: "),
+        (["train", "--resume", "--out", "typo"], "nothing to resume: typo does not exist"),
     ],
 )
 def test_mistakes_end_in_one_line(command, message, tmp_path):
@@ -213,3 +214,25 @@ def test_mistakes_end_in_one_line(command, message, tmp_path):
     )
     assert run.returncode == 1 and message in run.stderr
     assert run.stderr.startswith("error: ") and "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("page", ["ascii", "cp437", "cp850", "cp932", "latin-1", "koi8-r"])
+def test_every_console_is_written_to(page, tmp_path):
+    """Letters that a console does not know become ?; a name of a class may have any."""
+    names = ["é", "猫", "–", "Ω", "я", *"abcde"]
+    save_weights(tmp_path / "w.safetensors", VisionTransformer(preset("digits")), classes=names)
+    Image.new("L", (8, 8)).save(tmp_path / "猫.png")
+    commands = [
+        ["recipes"], ["--help"], ["train", "猫–Ω"],
+        ["predict", "猫.png", "--weights", "w.safetensors"], ["predict", "–.png"],
+    ]  # fmt: skip
+    script = "import sys; from vitbook.__main__ import main; main(sys.argv[1:])"
+    for command in commands:
+        run = subprocess.run(
+            [sys.executable, "-c", script, *command],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": page},
+            capture_output=True,
+        )
+        assert b"Traceback" not in run.stderr, run.stderr.decode(page)
+        assert run.returncode == (command[0] == "train" or command[-1] == "–.png")

@@ -19,7 +19,7 @@ from conftest import ROOT
 from torch.testing import assert_close
 
 from vitbook import PatchEmbedding, VisionTransformer, data, preset, training
-from vitbook.training import EngineConfig, TrainConfig, parallel
+from vitbook.training import EngineConfig, TrainConfig, parallel, runs
 from vitbook.training.engine import (
     Engine,
     TokenDropping,
@@ -32,7 +32,7 @@ from vitbook.training.engine import (
     write_whole,
 )
 from vitbook.training.muon import Muon, orthogonal
-from vitbook.training.runs import best
+from vitbook.training.runs import alone, best, check_begun, commit, record
 from vitbook.training.whiten import whiten
 
 PLAIN = {"precision": "fp32", "attention": "fused"}  # as chapter 5; nothing left to a clock
@@ -137,6 +137,7 @@ def test_killed_at_any_instant_it_ends_the_same(tmp_path, precision):
     whole = start(tmp_path / "whole", precision)
     assert whole.wait(300) == 0, whole.stderr.read()
     killed, dice = tmp_path / "killed", random.Random(0)
+    killed.mkdir()  # --resume refuses a folder that is not there
     for _ in range(3):
         before = written(killed / "metrics.jsonl")
         run = start(killed, precision, "--resume")
@@ -568,3 +569,94 @@ def test_the_dice_of_a_gpu_are_kept(monkeypatch):
         state["now"] = None
         set_random_states(kept, device)
         assert state["now"].tolist() == [1, 2] and torch.equal(torch.rand(3), own)
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    with alone(tmp_path), pytest.raises(FileExistsError, match="another process trains into"):
+        recipe = training.read_recipe("digits", ["train.epochs=1", "images=64"])
+        record(recipe, fresh, data.load("digits"), tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())  # nothing was written over
+    with alone(tmp_path):
+        pass  # let go of
+
+
+def test_a_killed_run_is_in_nobodys_way(tmp_path):
+    script = (
+        "import sys, time; from pathlib import Path; from vitbook.training.runs import alone\n"
+        "with alone(Path(sys.argv[1])): print('inside', flush=True); time.sleep(600)"
+    )
+    run = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    assert run.stdout.readline() == b"inside\n"
+    with pytest.raises(FileExistsError, match="at this moment"), alone(tmp_path):
+        pass
+    run.kill()
+    run.wait()
+    with alone(tmp_path):
+        pass
+
+
+def test_nothing_to_resume_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to resume: .*typo does not exist"):
+        check_begun(tmp_path / "typo")
+    check_begun(tmp_path)  # empty: stopped right after it was made
+    (tmp_path / "letter.txt").touch()
+    with pytest.raises(FileNotFoundError, match="holds other things, and no run. Check --out"):
+        check_begun(tmp_path)
+    (tmp_path / "config.yaml").touch()  # stopped in the first epoch
+    check_begun(tmp_path)
+
+
+def test_both_accuracies_of_an_average_are_recorded(few, tmp_path):
+    settings = "epochs=40 ema=.9999 batch_size=10 warmup=0 learning_rate=.003"
+    recipe = training.read_recipe("digits", [f"train.{one}" for one in settings.split()])
+    summary = record(recipe, fresh, few, tmp_path, progress=False)
+    engine = Engine(fresh(), few, recipe.train, tmp_path)
+    engine.resume()
+    assert summary["test_accuracy_last_epoch"] == training.accuracy(engine.result, few.test)
+    assert summary["test_accuracy_raw_weights"] == training.accuracy(engine.model, few.test)
+    assert summary["test_accuracy_raw_weights"] > summary["test_accuracy_last_epoch"] + 0.1
+    plain = training.read_recipe("digits", ["train.epochs=1"])
+    assert "test_accuracy_raw_weights" not in record(plain, fresh, few, tmp_path / "b")
+
+
+def test_nothing_of_a_training_stays_on_the_model(few):
+    """Every hook, slot and attribute is as before, on the model and on its average."""
+
+    def hung(model):
+        slots = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "record")
+        return [[bool(getattr(m, slot, None)) for slot in slots] for m in model.modules()]
+
+    model = fresh(drop_path=0.1)
+    before, names = hung(model), [sorted(vars(m)) for m in model.modules()]
+    engine = Engine(model, few, replace(EVERYTHING, precision="bf16", attention="written"))
+    engine.run(progress=False)
+    for one in (model, engine.result):
+        assert hung(one) == before
+        assert [sorted(vars(m)) for m in one.modules()] == names
+
+
+def test_the_commit_is_that_of_the_packages_own_repository(tmp_path, monkeypatch):
+    """Installed inside of another repository, ignored or not yet added, it has none."""
+
+    def git(*command):
+        name = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+        subprocess.run(
+            ["git", "-C", tmp_path, *name, *command], check=True, capture_output=True
+        )
+
+    place = tmp_path / "lib" / "runs.py"
+    place.parent.mkdir()
+    place.touch()
+    (tmp_path / "other.txt").touch()
+    monkeypatch.setattr(runs, "__file__", str(place))
+    git("init")
+    git("add", "other.txt")
+    git("commit", "-m", "other")
+    assert commit.__wrapped__() is None
+    git("add", "lib/runs.py")
+    git("commit", "-m", "ours")
+    assert len(commit.__wrapped__()) == 40
+    monkeypatch.setenv("PATH", "")
+    assert commit.__wrapped__() is None

@@ -188,6 +188,9 @@ def parse(argv=None):
 
 def main(argv=None):
     """Run a command; a mistake in the input ends in one line, not in a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # a console may not know every letter: ? for it
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     arguments = parse(argv)
     try:
         arguments.function(arguments)

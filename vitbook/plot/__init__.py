@@ -36,6 +36,7 @@ def show_image(ax, image, title=None):
     """Draw one picture, (channel, height, width), uint8 or floats in 0…1, without ticks."""
     image = image.detach().cpu().permute(1, 2, 0).squeeze(-1)
     top = 255 if image.dtype == torch.uint8 else 1.0
+    image = image.float() if image.is_floating_point() else image  # numpy has no bfloat16
     ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=top)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
@@ -102,11 +103,11 @@ def heatmap(ax, values, grid, image=None, title=None, top=None):
         The drawn map, for a colour bar.
     """
     rows, columns = grid
-    values = values.detach().reshape(rows, columns).numpy()
+    values = values.detach().cpu().float().reshape(rows, columns).numpy()
     height, width = (rows, columns) if image is None else image.shape[-2:]
     edges = (-0.5, width - 0.5, height - 0.5, -0.5)
     if image is not None:
-        grey = image.float().mean(dim=0)
+        grey = image.detach().cpu().float().mean(dim=0)
         ax.imshow(grey.numpy(), cmap="gray", extent=edges)
     drawn = ax.imshow(
         values,

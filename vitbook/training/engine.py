@@ -61,8 +61,8 @@ class Engine:
         if config.whiten and "embeddings.patches.projection.weight" not in filled:
             whiten(model.embeddings.patches, data.train.images)
         self.optimizers = make_optimizers(model, config, filled)
-        self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.ema = average(model, config.ema) if config.ema else None
+        self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.layers, self.choice, self.called = attention_layers(model), None, None
         self.history, self.seconds, self.processor_seconds = [], 0.0, 0.0
         self.skipped, self.remarks, self.hits = 0, [], 0
@@ -146,6 +146,8 @@ class Engine:
             if each_epoch:
                 each_epoch(self)
         bar.close()
+        if self.dropping:
+            self.dropping.remove()
         return self.history
 
     def epoch(self, epoch, bar):
@@ -450,7 +452,7 @@ class TokenDropping:
 
     def __init__(self, model):
         self.keep, self.first = 1.0, int(model.config.pool == "cls")
-        model.embeddings.register_forward_hook(self)
+        self.remove = model.embeddings.register_forward_hook(self).remove
 
     def __call__(self, module, inputs, tokens):
         if not module.training or self.keep >= 1:

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import subprocess
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -18,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vitbook.training import parallel
 from vitbook.training.engine import Engine, write_whole
-from vitbook.training.loop import predict
+from vitbook.training.loop import accuracy, predict
 from vitbook.training.start import read_start, take_over, told
 from vitbook.training.weights import save_weights
 from vitbook.version import __version__
@@ -30,14 +31,13 @@ class Record:
     """The folder of a run: config.yaml, history.csv, metrics.jsonl, summary.json, weights.
 
     Args:
-        folder: is made if it is not there.
+        folder: it must be there.
         recipe: a :class:`vitbook.training.Recipe`.
         data: the :class:`vitbook.data.Dataset` that is trained on.
     """
 
     def __init__(self, folder, recipe, data):
         self.folder, self.recipe, self.data = Path(folder), recipe, data
-        self.folder.mkdir(parents=True, exist_ok=True)
         self.board, self.commit = tensorboard(self.folder), commit()
 
     def begin(self):
@@ -91,9 +91,13 @@ class Record:
         """Write summary.json and the final weights; returns the summary."""
         self.weights(self.recipe.name, engine.result)
         history, test = engine.history, self.data.test
+        raw = {}
+        if engine.ema:  # over few steps an average still holds the weights of the start
+            raw["test_accuracy_raw_weights"] = accuracy(engine.model, test)
         guess = predict(engine.result, test.images).argmax(dim=1)
         summary = {
             "test_accuracy_last_epoch": history[-1]["test_accuracy"],
+            **raw,
             "test_accuracy_best_epoch": history[best(history)]["test_accuracy"],
             "best_epoch": best(history) + 1,
             "held_out_is": self.data.held_out_is,
@@ -130,14 +134,17 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
         make_model: a function that builds the model, called once the seed is set.
         data: the data set, on the device to train on.
         folder: where the record goes.
-        resume: go on from ``last.pt`` in that folder, if it is there.
+        resume: go on from ``last.pt`` in that folder; from the start, if the run there was
+            stopped in its first epoch.
         progress: whether to draw a progress bar.
 
     Returns:
         The summary; None in all processes but the first.
 
     Raises:
-        FileExistsError: the folder holds a run, and ``resume`` is off.
+        FileExistsError: the folder holds a run, and ``resume`` is off; or another process
+            trains into it.
+        FileNotFoundError: there is nothing to resume.
     """
     folder = Path(folder)
     if (folder / "last.pt").exists() and not resume:
@@ -156,21 +163,75 @@ def record(recipe, make_model, data, folder, resume=False, progress=True):
             engine.resume()
         engine.run()
         return None
-    notes = Record(folder, recipe, data)
-    engine = Engine(model, data, recipe.train, folder, notes.log, filled)
-    if recipe.train.start:
-        new = [name for name, _ in model.named_parameters() if name not in filled]
-        engine.remarks.append(told(recipe.train.start, start, known, data.classes, new))
-        if not (folder / "last.pt").exists():
-            LOG.warning("%s", engine.remarks[-1])
-    if resume and (folder / "last.pt").exists():
-        engine.resume()
-    notes.begin()
-    notes.keep(engine.history)
-    if engine.history:  # killed after last.pt was written, but before the rest was?
-        notes.epoch(engine)
-    engine.run(progress, notes.epoch)
-    return notes.finish(engine)
+    if resume:
+        check_begun(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        notes = Record(folder, recipe, data)
+        engine = Engine(model, data, recipe.train, folder, notes.log, filled)
+        if recipe.train.start:
+            new = [name for name, _ in model.named_parameters() if name not in filled]
+            engine.remarks.append(told(recipe.train.start, start, known, data.classes, new))
+            if not (folder / "last.pt").exists():
+                LOG.warning("%s", engine.remarks[-1])
+        if resume and (folder / "last.pt").exists():
+            engine.resume()
+        notes.begin()
+        notes.keep(engine.history)
+        if engine.history:  # killed after last.pt was written, but before the rest was?
+            notes.epoch(engine)
+        engine.run(progress, notes.epoch)
+        return notes.finish(engine)
+
+
+def check_begun(folder):
+    """Refuse a folder in which no training has begun: its name may be mistyped.
+
+    A folder that is empty is taken: a run may have been stopped right after making it.
+    """
+    if not folder.is_dir():
+        found = "does not exist"
+    elif any(folder.iterdir()) and not (folder / "config.yaml").exists():
+        found = "holds other things, and no run"
+    else:
+        return
+    raise FileNotFoundError(
+        f"there is nothing to resume: {folder} {found}. Check --out, or leave --resume away to "
+        "begin a new run"
+    )
+
+
+@contextmanager
+def alone(folder):
+    """Inside, no other process trains into the folder.
+
+    The system holds the lock, and lets go of it however this process ends: a run that was
+    killed is in nobody's way. Without a file of its own: the folder itself is locked.
+    Windows and some network drives cannot do that; there nothing is locked.
+
+    Raises:
+        FileExistsError: another process is inside.
+    """
+    try:
+        import fcntl
+
+        place = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(
+                f"another process trains into {folder} at this moment; wait for its end, stop "
+                "it, or choose another --out"
+            ) from error
+        except OSError:
+            pass  # a drive that knows no locks
+        yield
+    finally:
+        os.close(place)
 
 
 def epoch_of(line):
@@ -247,13 +308,16 @@ def device_name(device):
 
 @cache
 def commit():
-    """The commit of the source, when vitbook is run from a repository; else None.
+    """The commit of the source, when vitbook is run from its repository; else None.
 
-    Looked up once: a process goes on with the code that it has loaded.
+    Installed inside of another repository, it is no file of that one. Looked up once: a
+    process goes on with the code that it has loaded.
     """
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    own = Path(__file__).resolve()
+    git = ["git", "-C", str(own.parent)]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True)
+        for command in (["ls-files", "--error-unmatch", own.name], ["rev-parse", "HEAD"]):
+            found = subprocess.run([*git, *command], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return found.stdout.strip()
