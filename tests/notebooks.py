@@ -26,7 +26,10 @@ def prose(path):
 def words(path):
     """Words of prose: formulas, tables, code and addresses left out."""
     text = re.sub(
-        r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|^\|.*$", " ", prose(path), flags=re.S | re.M
+        r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`|\]\([^)]*\)|^\|[^\n]*$",
+        " ",
+        prose(path),
+        flags=re.S | re.M,
     )
     return len(re.findall(r"[^\W\d_][\w'’-]*", text))
 

@@ -103,3 +103,11 @@ def test_cutmix_pastes_a_rectangle_and_counts_it():
                 assert torch.equal(pasted, pasted.any(1)[:, None] & pasted.any(0))
         shares.append(kept)
     assert min(shares) < 0.2 and max(shares) > 0.98 and 0.5 < sum(shares) / 200 < 0.75
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_what_is_scaled_already_is_not_scaled_again(kind):
+    with pytest.raises(ValueError, match=f"whole numbers of 0…255, got {kind}: scaled already"):
+        data.normalize(torch.rand(2, 3, 5, 7).to(kind))
+    for whole in (torch.uint8, torch.int16, torch.int64):
+        assert data.normalize(torch.tensor([0, 255], dtype=whole)).tolist() == [-1, 1]

@@ -236,3 +236,32 @@ def test_every_console_is_written_to(page, tmp_path):
         )
         assert b"Traceback" not in run.stderr, run.stderr.decode(page)
         assert run.returncode == (command[0] == "train" or command[-1] == "–.png")
+
+
+@pytest.mark.parametrize(
+    "command, code",
+    [
+        (["recipes"], 0),
+        (["evaluate", "digits"], 0),
+        (["train", "digits", "--set", "train.epochs=1"], 0),
+        (["train", "mini-vit-mnist"], 1),  # whose data would lie below the home folder
+    ],
+)
+def test_whoever_has_no_home(command, code, tmp_path):
+    """As in a container with a user that nobody has entered anywhere."""
+    script = (
+        "import os, sys, pwd\n"
+        "for name in ('HOME', 'USER', 'LOGNAME', 'VITBOOK_DATA'): os.environ.pop(name, None)\n"
+        "pwd.getpwuid = {}.__getitem__\n"  # knows nobody
+        "from vitbook.__main__ import main; main(sys.argv[1:])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script, *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == code, run.stderr
+    assert "Traceback" not in run.stderr
+    assert not code or "there is none" in run.stderr and "set VITBOOK_DATA" in run.stderr

@@ -2,8 +2,11 @@ import hashlib
 import http.client
 import io
 import os
+import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -688,3 +691,32 @@ def test_photographs_of_iphones_are_read_where_the_plugin_is(tmp_path, monkeypat
     pictures.suffixes.cache_clear()
     assert {".png", ".jpg", ".webp", ".tif", ".gif", ".bmp"} <= set(pictures.suffixes())
     assert called == [True]
+
+
+def test_of_several_processes_one_unpacks(tmp_path, monkeypatch):
+    """The lock is of the open folder, so threads stand for processes here."""
+    done, busy, unpacked = tmp_path / "done", tmp_path / "busy", []
+
+    class Source:
+        url, filename, tgz_md5 = "https://home/c.tar.gz", "c.tar.gz", "0"
+        data, targets, classes = torch.zeros(2, 5, 7, dtype=torch.uint8), [0, 1], ["a", "b"]
+
+        def __init__(self, folder, train, download=False):
+            if not download and not done.exists():
+                raise RuntimeError("not found")
+            if download and not done.exists():
+                busy.touch(exist_ok=False)  # fails where another one is at it
+                time.sleep(0.2)
+                unpacked.append(train)
+                busy.unlink()
+                done.touch()
+
+    monkeypatch.setattr(downloads, "fetch", lambda *given: None)
+    monkeypatch.setitem(downloads.TORCHVISION, "cifar10", "Source")
+    monkeypatch.setattr(
+        "vitbook.compat.load_torchvision", lambda part: SimpleNamespace(Source=Source)
+    )
+    with ThreadPoolExecutor(5) as pool:
+        each = [pool.submit(downloads.from_torchvision, "cifar10", tmp_path) for _ in range(5)]
+        assert [one.result().classes for one in each] == [["a", "b"]] * 5
+    assert unpacked == [True]

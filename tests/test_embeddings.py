@@ -70,6 +70,10 @@ def test_resizing_positions():
     larger = resize_positions(ramp, (8, 8), (16, 16)).reshape(16, 16)
     assert (larger.diff(dim=0)[2:-2] > 0.4).all()
     assert_close(larger, larger[:, :1].expand(16, 16))
+    for kind in (torch.bfloat16, torch.float16):  # which PyTorch does not resize by itself
+        low = resize_positions(table.to(kind), (2, 3), (5, 7))
+        assert low.dtype == kind
+        assert_close(low.float(), resize_positions(table, (2, 3), (5, 7)), atol=0.03, rtol=0)
 
 
 def test_a_place_is_a_neighbour_by_the_patch_that_stands_there():

@@ -68,7 +68,22 @@ def test_recording_refuses_what_it_cannot_do(model):
 def test_class_token_map_by_hand():
     weights = torch.zeros(1, 1, 1, 3, 3)
     weights[0, 0, 0, 0] = torch.tensor([0.5, 0.1, 0.4])
-    assert_close(explain.class_token_map(weights)[0, 0], torch.tensor([0.2, 0.8]))
+    looks = explain.class_token_map(weights, grid=(1, 2))
+    assert_close(looks[0, 0], torch.tensor([0.2, 0.8]))
+
+
+@pytest.mark.parametrize(
+    "patches, grid", [(16, None), (64, None), (15, None), (15, (3, 5)), (6, (3, 2))]
+)
+def test_class_token_map_wants_a_class_token(patches, grid):
+    """Else patch 0 would be taken for it, and one patch be left out."""
+    without = torch.rand(2, 3, 5, patches, patches)
+    with pytest.raises(
+        ValueError, match=f"{patches} tokens are not a class token and .*mean_q"
+    ):
+        explain.class_token_map(without, grid=grid)
+    if grid:
+        assert explain.class_token_map(random_weights(tokens=patches + 1), grid=grid).any()
 
 
 def test_mean_query_map_sums_to_one():

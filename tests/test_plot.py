@@ -1,7 +1,11 @@
 """Figures take tensors as models give them."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from conftest import ROOT
 from matplotlib.figure import Figure
 from torch.testing import assert_close
 
@@ -26,3 +30,16 @@ def test_whole_numbers_stay_whole():
     ax = Figure().subplots()
     show_image(ax, image)
     assert torch.equal(torch.as_tensor(ax.images[0].get_array()), image.permute(1, 2, 0))
+
+
+def test_importing_leaves_the_style_of_a_process_alone():
+    script = (
+        "import matplotlib.pyplot as plt; before = dict(plt.rcParams)\n"
+        "import vitbook.report, vitbook.viewer, vitbook.plot.diagrams, vitbook.__main__\n"
+        "assert dict(plt.rcParams) == before; vitbook.plot.style()\n"
+        "assert dict(plt.rcParams) == before | vitbook.plot.STYLE != before"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr

@@ -260,3 +260,22 @@ def test_training_accuracy_counts_every_image_once(few):
     row = Engine(model, few, config).run(progress=False)[0]
     threes = (few.train.labels == 3).float().mean().item()
     assert row["train_accuracy"] == pytest.approx(threes)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_faster_products_end_with_the_training(few, monkeypatch, on):
+    """The setting is the whole process's: it is put back, after an error as well."""
+    before, seen = torch.get_float32_matmul_precision(), []
+    engine = Engine(fresh(), few, EngineConfig(epochs=1, **PLAIN))
+    engine.begin()
+    engine.choice = engine.choice._replace(compiled=on)
+
+    def fail(epoch, bar):
+        seen.append(torch.get_float32_matmul_precision())
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(engine, "epoch", fail)
+    with pytest.raises(RuntimeError, match="planted"):
+        engine.run(progress=False)
+    assert seen == ["high" if on else before]
+    assert torch.get_float32_matmul_precision() == before

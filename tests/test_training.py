@@ -78,6 +78,27 @@ def test_a_resumed_run_ends_bit_for_bit_the_same(few, tmp_path, stop):
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_stopping_after_no_epoch_or_beyond_the_end(few):
+    """None asked for, none done; more than there are, and the rate still ends at zero."""
+    config = TrainConfig(epochs=2)
+    assert training.train(fresh(), few, config, stop_after=0, progress=False) == []
+    straight, beyond = fresh(), fresh()
+    history = training.train(straight, few, config, progress=False)
+    assert training.train(beyond, few, config, stop_after=5, progress=False) == history
+    for a, b in zip(straight.parameters(), beyond.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["lr0.1", "lr0.2", "a.b.pt", "plain"])
+def test_checkpoints_do_not_share_a_temporary_name(few, tmp_path, monkeypatch, name):
+    moved = []
+    monkeypatch.setattr(
+        training.loop.os, "replace", lambda *names: moved.append([str(n) for n in names])
+    )
+    training.train(fresh(), few, TrainConfig(epochs=1), tmp_path / name, progress=False)
+    assert moved == [[f"{tmp_path / name}.unfinished", str(tmp_path / name)]]
+
+
 class Evil:
     def __reduce__(self):
         return (open, ("executed", "w"))

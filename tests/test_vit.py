@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import pytest
 import torch
@@ -146,3 +147,16 @@ def test_whole_numbers_are_no_images(kind):
     images = torch.ones(2, 1, 8, 8).to(kind)
     with pytest.raises(ValueError, match=rf"expected floats around zero, got {kind}; bring"):
         model(images)
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_a_traced_or_exported_model_takes_any_batch(pool):
+    model = VisionTransformer(preset("digits", pool=pool)).eval()
+    three, five = torch.randn(3, 1, 8, 8), torch.randn(5, 1, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the checks of shapes, which are not recorded
+        traced = torch.jit.trace(model, three)
+    batch = ({0: torch.export.Dim("batch")},)
+    exported = torch.export.export(model, (three,), dynamic_shapes=batch).module()
+    for one in (traced, exported):
+        assert_close(one(five), model(five))

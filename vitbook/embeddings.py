@@ -68,8 +68,8 @@ def resize_positions(table, old_grid, new_grid):
     """
     rows, columns = old_grid
     image = rearrange(table, "(h w) d -> 1 d h w", h=rows, w=columns)
-    image = F.interpolate(image, size=tuple(new_grid), mode="bicubic", antialias=True)
-    return rearrange(image, "1 d h w -> (h w) d")
+    image = F.interpolate(image.float(), tuple(new_grid), mode="bicubic", antialias=True)
+    return rearrange(image, "1 d h w -> (h w) d").to(table.dtype)
 
 
 class Embeddings(nn.Module):
@@ -96,7 +96,7 @@ class Embeddings(nn.Module):
     def forward(self, images):
         tokens = self.patches(images)
         if self.class_token is not None:
-            first = repeat(self.class_token, "1 1 d -> b 1 d", b=len(images))
+            first = repeat(self.class_token, "1 1 d -> b 1 d", b=images.shape[0])
             tokens = torch.cat([first, tokens], dim=1)
         return tokens + self.position
 

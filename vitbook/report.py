@@ -320,7 +320,7 @@ def look(model, image):
         for_predict(model)(normalize(image[None]))
     weights, (rows, columns) = maps.weights.float(), model.config.grid
     if model.config.pool == "cls":
-        map_ = class_token_map(weights)[0].mean(dim=0)
+        map_ = class_token_map(weights, grid=model.config.grid)[0].mean(dim=0)
     else:
         map_ = rollout(weights)[0].mean(dim=0)
     map_ = map_[-rows * columns :].reshape(rows, columns).cpu()

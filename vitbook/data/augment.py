@@ -5,7 +5,15 @@ import torch.nn.functional as F
 
 
 def normalize(images, mean=0.5, std=0.5):
-    """uint8 in 0…255 to floats around zero: -1…1 with the default, as in the ViT paper."""
+    """uint8 in 0…255 to floats around zero: -1…1 with the default, as in the ViT paper.
+
+    Raises:
+        ValueError: the images are floats: they may have been through this already.
+    """
+    if images.is_floating_point():
+        raise ValueError(
+            f"expected whole numbers of 0…255, got {images.dtype}: scaled already?"
+        )
     return (images.float() / 255 - mean) / std
 
 

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from vitbook.data.folders import from_folders
 from vitbook.data.sets import Dataset, Split
+from vitbook.locks import locked
 
 TORCHVISION = {
     "mnist": "MNIST",
@@ -101,10 +102,12 @@ def from_torchvision(name, folder):
     try:
         parts = [source(str(folder), train=train) for train in (True, False)]
     except (RuntimeError, ValueError):  # not there yet, or half unpacked
-        for path, md5, base in wanted(source, Path(folder)):
-            fetch(path, md5, addresses(name, path.name, base))
-            path.with_suffix("").unlink(missing_ok=True)  # to be unpacked again
-        parts = [source(str(folder), train=train, download=True) for train in (True, False)]
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with locked(folder):  # of several processes one fetches, the others find it done
+            for path, md5, base in wanted(source, Path(folder)):
+                fetch(path, md5, addresses(name, path.name, base))
+                path.with_suffix("").unlink(missing_ok=True)  # to be unpacked again
+            parts = [source(str(folder), train=train, download=True) for train in (True, False)]
     splits = []
     for part in parts:
         pixels = torch.as_tensor(part.data)

@@ -9,7 +9,7 @@ import math
 import torch
 
 
-def class_token_map(weights, layer=-1):
+def class_token_map(weights, layer=-1, grid=None):
     """Where the class token looks, among the patches: (batch, head, patch).
 
     The class token's own column is left out and the rest rescaled to sum to one.
@@ -17,7 +17,18 @@ def class_token_map(weights, layer=-1):
     Args:
         weights: (layer, batch, head, query, key), class token first.
         layer: which layer; the last by default.
+        grid: (rows, columns) of patches; a square by default.
+
+    Raises:
+        ValueError: the tokens are not one more than the patches.
     """
+    tokens = weights.shape[-1]
+    rows, columns = grid or [math.isqrt(tokens - 1)] * 2
+    if tokens != rows * columns + 1:
+        raise ValueError(
+            f"{tokens} tokens are not a class token and {rows} × {columns} patches; give the "
+            "grid, or ask mean_query_map where there is no class token"
+        )
     looks = weights[layer, :, :, 0, 1:]
     return looks / looks.sum(dim=-1, keepdim=True)
 

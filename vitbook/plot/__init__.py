@@ -16,20 +16,26 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
 )
 
 # White paper under every figure, so that it reads the same on a dark page.
-plt.rcParams.update(
-    {
-        "figure.dpi": 130,
-        "figure.facecolor": "white",
-        "figure.constrained_layout.use": True,
-        "savefig.facecolor": "white",
-        "font.size": 11,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PURPLE]),
-        "axes.grid": False,
-        "image.interpolation": "nearest",
-    }
-)
+STYLE = {
+    "figure.dpi": 130,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=[BLUE, ORANGE, GREEN, RED, SKY, PURPLE]),
+    "axes.grid": False,
+    "image.interpolation": "nearest",
+}
+
+
+def style():
+    """Draw every figure of this process from now on as the chapters do.
+
+    For a single figure: ``with matplotlib.pyplot.rc_context(vitbook.plot.STYLE)``.
+    """
+    plt.rcParams.update(STYLE)
 
 
 def show_image(ax, image, title=None):

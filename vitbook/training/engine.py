@@ -27,6 +27,7 @@ from vitbook.training.precision import (
     capability,
     choose,
     computing,
+    fast_products,
 )
 from vitbook.training.whiten import whiten
 
@@ -132,19 +133,20 @@ class Engine:
             disable=not progress or parallel.rank() > 0,
             **BAR,
         )
-        for epoch in range(len(self.history), self.config.epochs):
-            started, busy = time.perf_counter(), time.process_time()
-            row = {"epoch": epoch + 1, **self.epoch(epoch, bar), **self.evaluate(epoch + 1)}
-            hits = row["test_accuracy"]
-            shown = "" if hits is None else f", test {hits:.1%}"
-            bar.set_postfix_str(f"loss {row['loss']:.3f}{shown}", refresh=False)
-            self.history.append(row)
-            self.seconds += time.perf_counter() - started
-            self.processor_seconds += time.process_time() - busy
-            if self.folder:
-                self.save()
-            if each_epoch:
-                each_epoch(self)
+        with fast_products(self.choice.compiled):
+            for epoch in range(len(self.history), self.config.epochs):
+                started, busy = time.perf_counter(), time.process_time()
+                row = {"epoch": epoch + 1, **self.epoch(epoch, bar), **self.evaluate(epoch + 1)}
+                hits = row["test_accuracy"]
+                shown = "" if hits is None else f", test {hits:.1%}"
+                bar.set_postfix_str(f"loss {row['loss']:.3f}{shown}", refresh=False)
+                self.history.append(row)
+                self.seconds += time.perf_counter() - started
+                self.processor_seconds += time.process_time() - busy
+                if self.folder:
+                    self.save()
+                if each_epoch:
+                    each_epoch(self)
         bar.close()
         if self.dropping:
             self.dropping.remove()
@@ -482,7 +484,6 @@ def prepare(model, device, compiled):
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
     if compiled:
-        torch.set_float32_matmul_precision("high")
         # One graph for each shape. Else the first small batch would change the kernels of
         # all later ones, and a resumed training would run others than one straight through.
         model = torch.compile(model, dynamic=False)

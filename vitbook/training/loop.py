@@ -145,7 +145,7 @@ def train(model, data, config, checkpoint=None, stop_after=None, progress=True):
         config: a :class:`TrainConfig`.
         checkpoint: a path. If the file exists, training goes on from it; on a CPU to
             the same weights, as only the CPU's dice are kept.
-        stop_after: stop before the end, after this many epochs.
+        stop_after: stop before the end, once this many epochs are done.
         progress: whether to draw a progress bar.
 
     Returns:
@@ -155,7 +155,7 @@ def train(model, data, config, checkpoint=None, stop_after=None, progress=True):
     optimizer = torch.optim.AdamW(parameter_groups(model, config.weight_decay), fused=True)
     torch.manual_seed(config.seed)
     history = load_checkpoint(checkpoint, model, optimizer) if checkpoint else []
-    last = stop_after or config.epochs
+    last = config.epochs if stop_after is None else min(stop_after, config.epochs)
     bar = tqdm(total=last - len(history), disable=not progress, **BAR)
     for epoch in range(len(history), last):
         loss = train_epoch(model, optimizer, data.train, config, epoch, bar)
@@ -176,7 +176,7 @@ def save_checkpoint(path, model, optimizer, history):
         "history": history,
         "random": torch.get_rng_state(),
     }
-    unfinished = Path(path).with_suffix(".unfinished")
+    unfinished = f"{path}.unfinished"
     torch.save(state, unfinished)
     os.replace(unfinished, path)
 

@@ -99,5 +99,16 @@ def computing(choice, device, layers):
             layer.record = None
 
 
+@contextmanager
+def fast_products(on):
+    """Inside, float32 matrix products of compiled models take a GPU's faster units."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if on else before)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def forget(weights):
     """Hear the attention weights, and keep nothing."""

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import subprocess
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -17,6 +17,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from vitbook.locks import locked
 from vitbook.training import parallel
 from vitbook.training.engine import Engine, write_whole
 from vitbook.training.loop import accuracy, predict
@@ -205,33 +206,18 @@ def check_begun(folder):
 def alone(folder):
     """Inside, no other process trains into the folder.
 
-    The system holds the lock, and lets go of it however this process ends: a run that was
-    killed is in nobody's way. Without a file of its own: the folder itself is locked.
-    Windows and some network drives cannot do that; there nothing is locked.
-
     Raises:
         FileExistsError: another process is inside.
     """
-    try:
-        import fcntl
-
-        place = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield
-        return
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locked(folder, wait=False))
         except BlockingIOError as error:
             raise FileExistsError(
                 f"another process trains into {folder} at this moment; wait for its end, stop "
                 "it, or choose another --out"
             ) from error
-        except OSError:
-            pass  # a drive that knows no locks
         yield
-    finally:
-        os.close(place)
 
 
 def epoch_of(line):
