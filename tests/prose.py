@@ -253,8 +253,9 @@ def blocks(text, where="line {}", section=0, cell=0, first=1):
             for mark in re.findall(r"<!-- (.+?) -->", token.content):
                 generated = None if mark.startswith("end of ") else mark
         elif token.type == "fence" and token.info.startswith("{"):  # a directive of MyST
-            alt = re.search(r"^:alt: (.*)$", token.content, flags=re.M)
-            inner = alt[1] if alt else token.content
+            alts = re.findall(r"^:(?:img-)?alt: (.*)$", token.content, flags=re.M)
+            rest = re.sub(r"^:[\w-]+:.*$", "", token.content, flags=re.M)  # other options
+            inner = "\n\n".join([*alts, rest])
             found += blocks(inner, where, section, cell, first + token.map[0] + 1)
         elif token.type == "tr_open":
             row = []
