@@ -20,7 +20,8 @@ from vitbook.viewer import show_attention
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "book/_static/cover"
-CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer"]
+CLASSES += ["dog", "frog", "horse", "ship", "truck"]
 
 
 def patches(ax):

@@ -264,4 +264,4 @@ def test_whoever_has_no_home(command, code, tmp_path):
     )
     assert run.returncode == code, run.stderr
     assert "Traceback" not in run.stderr
-    assert not code or "there is none" in run.stderr and "set VITBOOK_DATA" in run.stderr
+    assert not code or ("there is none" in run.stderr and "set VITBOOK_DATA" in run.stderr)

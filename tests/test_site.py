@@ -285,3 +285,57 @@ def test_the_small_widgets_answer_to_keys(browser, address, chapter, key, before
     page.keyboard.press(key)
     assert after in said(viewer) and not faults
     page.context.close()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_figures_have_numbers_and_captions(name):
+    article = soup(f"notebooks/{name}.html").find("article")
+    figures = article.select("figure")
+    assert len(figures) == len(article.select("div.cell_output img")) > 0
+    for count, figure in enumerate(figures, 1):
+        caption = figure.figcaption.get_text()
+        number = f"{count}" if name.startswith("07") else f"{int(name[:2])}.{count}"
+        assert caption.startswith(f"Figure {number} ")
+        assert caption.split(" ", 2)[2] in figure.img["alt"]
+        assert article.find(id=figure.figcaption.a["href"][1:]) is figure
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_predictions_and_solutions_stand_out(name):
+    article = soup(f"notebooks/{name}.html").find("article")
+    asked = [p for p in article.find_all("p") if p.get_text().startswith("Predict, then run")]
+    assert asked and all("predict" in p["class"] for p in asked)
+    folded = [title.get_text() for title in article.select("details.hide .admonition-title")]
+    assert folded and set(folded) == {"Solution"}
+
+
+def test_the_book_remembers_and_forgets(browser, address):
+    """The last place and what was read to the end, until one asks it to forget."""
+    view, faults = visit(browser, address, "book/intro.html", "light", 1280)
+    assert not view.locator(".go-on, .forget, .read-tick").count()
+    view.goto(f"{address}/notebooks/02_embeddings.html#what-the-model-knows-about-where")
+    view.wait_for_function("localStorage.vitbook?.includes('What the model knows')")
+    assert not view.locator(".read-tick").count()
+    view.evaluate("scrollTo(0, document.body.scrollHeight)")
+    view.locator(".bd-links .read-tick").wait_for(state="attached")
+    view.goto(f"{address}/book/intro.html")
+    link = view.locator(".go-on")
+    assert "Embeddings, What comes next" in link.inner_text()
+    assert view.locator(".path a .read-tick, .bd-links .read-tick").count() == 2
+    view.get_by_role("button", name="Forget what I have read").click()
+    assert not view.locator(".go-on, .read-tick").count()
+    assert view.evaluate("localStorage.vitbook") is None
+    assert not faults
+
+
+def test_a_denied_store_is_no_fault(browser, address):
+    context = browser.new_context()
+    context.add_init_script(
+        "Object.defineProperty(window, 'localStorage', {get() { throw new Error('denied') }})"
+    )
+    view, faults = context.new_page(), []
+    view.on("pageerror", lambda e: faults.append(str(e)))
+    view.goto(f"{address}/notebooks/01_patches.html")
+    view.evaluate("scrollTo(0, 5000)")
+    view.wait_for_timeout(500)
+    assert not [fault for fault in faults if "memory" in fault]

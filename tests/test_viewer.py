@@ -138,13 +138,16 @@ def test_without_a_class_token_the_mean_of_all_patches_comes_first(browser, tmp_
     assert "Layer 6, mean of heads: the mean of all patches looks most at" in said(page)
     for line in listed(weights[5].mean(dim=(0, 1))):
         assert line in said(page)
-    page.get_by_role("button", name="is looked at by").click()
-    assert "row 0, column 0 is looked at most by" in said(page)
-    page.get_by_role("button", name="all patches").click()
-    assert "the mean of all patches looks most at" in said(page)
+    looked = page.get_by_role("button", name="is looked at by")
+    assert looked.is_disabled() and looked.get_attribute("title") == "pick a patch first"
     page.locator(".vv-picture").focus()
     page.keyboard.press("ArrowDown")
     assert "row 0, column 0 looks most at" in said(page)
+    looked.click()
+    assert "row 0, column 0 is looked at most by" in said(page)
+    page.get_by_role("button", name="all patches").click()
+    assert "the mean of all patches looks most at" in said(page) and looked.is_disabled()
+    page.locator(".vv-picture").focus()
     page.keyboard.press("Home")
     assert "the mean of all patches looks" in said(page) and not faults
     page.context.close()
@@ -226,7 +229,7 @@ def test_an_interaction_answers_within_16_ms(browser, tmp_path):
         """() => { const picture = document.querySelector('.vv-picture'), times = [];
         const box = picture.getBoundingClientRect();
         for (let i = 0; i < 16; i++) { const started = performance.now();
-          picture.dispatchEvent(new PointerEvent('pointerdown', {
+          picture.dispatchEvent(new MouseEvent('click', {
             clientX: box.left + 20 + 40 * (i % 8),
             clientY: box.top + 20 + 40 * Math.floor(i / 8), bubbles: true }));
           times.push(performance.now() - started); }
@@ -268,6 +271,7 @@ def test_the_position_map_shows_cosines(browser, tmp_path, touch):
     assert float(re.search(r"cosine (-?[\d.]+)", said(page))[1]) == pytest.approx(
         similar[near].item(), abs=0.01
     )
+    page.mouse.click(x, y)
     page.locator(".vv-picture").focus()
     page.keyboard.press("ArrowDown")
     assert said(page).startswith("row 3, column 6 resembles") and not faults
@@ -279,3 +283,54 @@ def test_a_model_in_training_mode_is_shown_without_dropout_and_left_in_it():
     image = data.photograph("chelsea", 32)
     one, two = (show_attention(model, image).text for _ in range(2))
     assert one == two and model.training
+
+
+def test_hovering_shows_and_pressing_picks(browser, tmp_path):
+    """Off the picture, what was picked is back; a finger that scrolls picks nothing."""
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    page, faults = opened(browser, tmp_path, view)
+    weights = unpacked(sent(view.text)["weights"], (5, 4, 65, 65))[4].mean(dim=0)
+    page.wait_for_selector(".vv-said")
+    page.mouse.move(*at(page, 2, 6))
+    assert "row 2, column 6 looks most at" in said(page)
+    largest = weights[1 + 2 * 8 + 6, 1:].max().item()
+    assert page.locator(".vv-scale").inner_text().split() == ["0", f"{100 * largest:.1f}%"]
+    page.mouse.move(5, 700)
+    assert "the class token looks most at" in said(page)
+    page.mouse.click(*at(page, 2, 6))
+    page.mouse.move(5, 700)
+    assert "row 2, column 6 looks most at" in said(page)
+    page.mouse.move(*at(page, 3, 1))
+    page.mouse.down()
+    page.mouse.move(*at(page, 4, 1))
+    page.mouse.up()
+    page.mouse.move(5, 700)
+    assert "row 4, column 1 looks most at" in said(page) and not faults
+    style = page.evaluate("getComputedStyle(document.querySelector('.vv-picture')).touchAction")
+    assert style == "pan-y"
+    page.context.close()
+
+
+def test_the_true_box_is_framed_and_keys_are_told(browser, tmp_path):
+    model = load_pretrained("digits-canvas")
+    view = show_attention(model, canvas(), box=torch.tensor([8, 16, 24, 31]))
+    page, faults = opened(browser, tmp_path, view)
+    frame = page.locator(".vv-box")
+    around, box = page.locator(".vv-picture").bounding_box(), frame.bounding_box()
+    found = [
+        (box["y"] - around["y"]) / around["height"],
+        (box["x"] - around["x"]) / around["width"],
+        box["height"] / around["height"],
+        box["width"] / around["width"],
+    ]
+    assert found == pytest.approx([8 / 32, 16 / 32, 16 / 32, 15 / 32], abs=0.01)
+    keys = " ".join(page.locator(".vv-keys").inner_text().split())
+    assert "L layer · H head · Home class token" in keys
+    assert "scale of its own" in page.locator(".vv").inner_text() and not faults
+    page.context.close()
+
+
+def test_the_slider_is_as_tall_as_a_finger(browser, tmp_path):
+    page, _ = opened(browser, tmp_path, show_patches(data.photograph("coffee", 96)))
+    assert page.get_by_label("patch size").bounding_box()["height"] >= 44
+    page.context.close()

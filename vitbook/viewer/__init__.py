@@ -36,7 +36,7 @@ class View:
         return self.text
 
 
-def show_attention(model, image, labels=None, target=None, mean=None, std=None):
+def show_attention(model, image, labels=None, target=None, mean=None, std=None, box=None):
     """Show where every token of an image looks, in every layer and head.
 
     The sentence beside the picture counts rows and columns of patches from 0, layers and
@@ -51,6 +51,7 @@ def show_attention(model, image, labels=None, target=None, mean=None, std=None):
             divided by; a number, or one for each channel. They must be those of the model's
             training; the default is what its file says, else .5 and .5 as for all models
             trained in this book.
+        box: (top, left, bottom, right) in pixels, where the truth is known; it is framed.
 
     Returns:
         An object that Jupyter, VS Code and Colab draw.
@@ -87,10 +88,11 @@ def show_attention(model, image, labels=None, target=None, mean=None, std=None):
         (names[k], round(p, 3)) for p, k in zip(*(t.tolist() for t in top), strict=True)
     ]
     weights = maps.weights[:, 0]
-    return View(render(weights, image, config.grid, config.pool == "cls", tables, predictions))
+    first = config.pool == "cls"
+    return View(render(weights, image, config.grid, first, tables, predictions, box))
 
 
-def render(weights, image, grid, class_token, tables, predictions):
+def render(weights, image, grid, class_token, tables, predictions, box=None):
     """The viewer as HTML that needs nothing else.
 
     Args:
@@ -100,6 +102,7 @@ def render(weights, image, grid, class_token, tables, predictions):
         class_token: whether token 0 is one.
         tables: {name: (query, key)} of methods that join all layers.
         predictions: [(label, probability), …].
+        box: (top, left, bottom, right) in pixels, framed.
     """
     layers, heads, _, _ = weights.shape
     data = {
@@ -110,11 +113,19 @@ def render(weights, image, grid, class_token, tables, predictions):
         "classToken": class_token,
         "image": png(image),
         "predictions": predictions,
+        "box": None if box is None else shares(box, image),
         "weights": quantised(weights),
         "tables": {name: quantised(table.clamp(min=0)) for name, table in tables.items()},
     }
     figure = still(weights, image, grid, class_token, predictions[0])
     return widget("mount", data, figure)
+
+
+def shares(box, image):
+    """A box's sides as shares of the picture's height and width."""
+    top, left, bottom, right = (float(side) for side in box)
+    height, width = image.shape[-2:]
+    return [top / height, left / width, bottom / height, right / width]
 
 
 def widget(function, data, figure):

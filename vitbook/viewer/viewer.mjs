@@ -10,13 +10,24 @@ const STYLE = `
 .vv * { box-sizing: border-box; }
 .vv-main { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
 .vv-picture { position: relative; width: min(320px, 100%); aspect-ratio: var(--vv-ratio);
-  cursor: crosshair; touch-action: none; border-radius: 4px; }
+  cursor: crosshair; touch-action: pan-y; border-radius: 4px; }
 .vv-picture:focus-visible { outline: 3px solid #56b4e9; outline-offset: 3px; }
 .vv-picture img, .vv-picture canvas { position: absolute; inset: 0; width: 100%; height: 100%;
   image-rendering: pixelated; margin: 0; padding: 0 !important; border-radius: 0;
   background: none !important; } /* dark themes frame pictures */
 .vv-picked { position: absolute; border: 2px solid #fff; outline: 2px solid #000;
   pointer-events: none; }
+.vv-box { position: absolute; border: 2px solid #d55e00; outline: 1px solid #fff;
+  pointer-events: none; }
+.vv-left { width: min(320px, 100%); }
+.vv-left .vv-picture { width: 100%; }
+.vv-scale { display: flex; gap: 8px; align-items: center; margin: 6px 0 0; }
+.vv-scale i { flex: 1; height: 8px; border-radius: 4px; }
+.vv-note { margin: 6px 0 0; font-size: 12px; opacity: 0.8; }
+.vv kbd { border: 1px solid currentColor; border-radius: 3px; padding: 0 3px; font: inherit;
+  background: none; color: inherit; box-shadow: none; }
+.vv input[type="range"] { min-height: 44px; flex: 1; }
+@media (hover: none) { .vv-keys { display: none; } }
 .vv-side { flex: 1 1 260px; min-width: 0; }
 .vv-row { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: center; margin: 0 0 8px; }
 .vv-row span { opacity: 0.8; }
@@ -153,6 +164,24 @@ function paint(canvas, map, least, most) {
   context.putImageData(pixels, 0, 0);
 }
 
+/**
+ * One way of pointing for all: hovering shows, pressing picks, and so does dragging a mouse.
+ * A finger picks by a tap: it scrolls the page as everywhere.
+ */
+function pointing(element, rows, columns, show, pick) {
+  const at = (event) => {
+    const [row, column] = cell(event, element.getBoundingClientRect(), rows, columns);
+    return row * columns + column;
+  };
+  element.addEventListener("click", (event) => pick(at(event)));
+  element.addEventListener("pointermove", (event) => {
+    if (event.pointerType !== "touch") (event.buttons & 1 ? pick : show)(at(event));
+  });
+  element.addEventListener("pointerleave", () => show(null));
+}
+
+const VIRIDIS = `linear-gradient(to right, ${STOPS.map((c) => `rgb(${c})`).join(", ")})`;
+
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
 
 /** Draw the viewer into an element; returns { attention, state, pick } for tests. */
@@ -179,6 +208,25 @@ export function mount(element, data) {
       + "from 0; Home goes to the class token or to all patches, L and H change layer and head.",
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [make("img", { src: data.image, alt: "" }), heat, picked]);
+  if (data.box) {
+    const [top, left, bottom, right] = data.box.map((share) => 100 * share);
+    picture.append(make("div", {
+      class: "vv-box",
+      style: `left: ${left}%; top: ${top}%; width: ${right - left}%; height: ${bottom - top}%`,
+    }));
+  }
+  const most = make("span");
+  const home = first ? "class token" : "all patches";
+  const keys = make("p", { class: "vv-note vv-keys", "aria-hidden": "true" });
+  keys.innerHTML = "<kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> patch · <kbd>L</kbd> layer · "
+    + `<kbd>H</kbd> head · <kbd>Home</kbd> ${home}`;
+  const left = make("div", { class: "vv-left" }, [
+    picture,
+    make("div", { class: "vv-scale" }, [
+      make("span", { text: "0" }), make("i", { style: `background: ${VIRIDIS}` }), most,
+    ]),
+    keys,
+  ]);
 
   const buttons = {};
   function choice(key, value, text) {
@@ -210,7 +258,7 @@ export function mount(element, data) {
       methods.map((name) => choice("method", name, name))),
     make("div", { class: "vv-row" }, [
       layerMenu, headMenu,
-      first ? choice("token", 0, "class token") : choice("token", ALL, "all patches"),
+      first ? choice("token", 0, home) : choice("token", ALL, home),
     ]),
     said,
     make("ul", { class: "vv-bars", "aria-label": "what the model answers" },
@@ -239,20 +287,22 @@ export function mount(element, data) {
     }
   }
 
-  function draw() {
-    const map = attention.map(state);
+  /** Draw what is picked; with a token, that one in its place, for as long as it is hovered. */
+  function draw(token = state.token) {
+    const shown = { ...state, token };
+    const map = attention.map(shown);
     paint(heat, map, 90, 220);
-    const patch = state.token - first;
+    const patch = token - first;
     picked.style.display = patch < 0 ? "none" : "block";
     picked.style.left = `${(100 * (patch % columns)) / columns}%`;
     picked.style.top = `${(100 * Math.floor(patch / columns)) / rows}%`;
     picked.style.width = `${100 / columns}%`;
     picked.style.height = `${100 / rows}%`;
     for (const { layer, head, canvas, button } of thumbs) {
-      paint(canvas, attention.map({ ...state, layer, head, method: "attention" }), 255, 255);
-      const shown = state.method === "attention" && layer === state.layer && head === state.head;
-      button.setAttribute("aria-pressed", String(shown));
-      button.tabIndex = shown ? 0 : -1; // one stop for the Tab key; arrows go on from there
+      paint(canvas, attention.map({ ...shown, layer, head, method: "attention" }), 255, 255);
+      const on = state.method === "attention" && layer === state.layer && head === state.head;
+      button.setAttribute("aria-pressed", String(on));
+      button.tabIndex = on ? 0 : -1; // one stop for the Tab key; arrows go on from there
     }
     if (!thumbs.some(({ button }) => button.tabIndex === 0)) thumbs[0].button.tabIndex = 0;
     for (const [key, values] of Object.entries(buttons)) {
@@ -263,6 +313,9 @@ export function mount(element, data) {
         values.disabled = state.method !== "attention";
       }
     }
+    const looked = buttons.by.get("looked"); // all together are looked at by each alike
+    looked.disabled = state.token === ALL;
+    looked.title = looked.disabled ? "pick a patch first" : "";
     const top = [...map.keys()].sort((a, b) => map[b] - map[a] || a - b).slice(0, 3);
     const where = state.method === "attention"
       ? `Layer ${state.layer + 1}, ${state.head < 0 ? "mean of heads" : `head ${state.head + 1}`}`
@@ -270,32 +323,18 @@ export function mount(element, data) {
     const amount = (value) => (state.method === "relevance" ? value.toPrecision(2) : percent(value));
     const verb = state.by === "looks" ? "looks most at" : "is looked at most by";
     const list = top.map((p) => `${place(p + first)} (${amount(map[p])})`).join("; ");
-    said.textContent = `${where}: ${place(state.token)} ${verb} ${list}.`;
+    said.textContent = `${where}: ${place(token)} ${verb} ${list}.`;
+    most.textContent = amount(map[top[0]]);
   }
 
   function set(changes) {
     Object.assign(state, changes);
-    if (changes.token === ALL) state.by = "looks"; // all together are looked at by each alike
-    else if (state.token === ALL && state.by === "looked") state.token = 0;
+    if (state.token === ALL) state.by = "looks";
     draw();
   }
 
-  function pick(event) {
-    const [row, column] = cell(event, picture.getBoundingClientRect(), rows, columns);
-    const token = row * columns + column + first;
-    if (token !== state.token) set({ token });
-  }
-  let down = false; // without a press nothing is picked: the way to a button crosses patches
-  picture.addEventListener("pointerdown", (event) => {
-    down = true;
-    pick(event);
-  });
-  picture.addEventListener("pointermove", (event) => {
-    if (down) pick(event);
-  });
-  for (const name of ["pointerup", "pointercancel", "pointerleave"]) {
-    picture.addEventListener(name, () => { down = false; });
-  }
+  pointing(picture, rows, columns, (patch) => draw(patch === null ? undefined : patch + first),
+    (patch) => set({ token: patch + first }));
   picture.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const patch = state.token - first;
@@ -327,7 +366,8 @@ export function mount(element, data) {
 
   const style = make("style", { text: STYLE });
   const root = make("div", { class: "vv" }, [
-    style, make("div", { class: "vv-main" }, [picture, side]), grid,
+    style, make("div", { class: "vv-main" }, [left, side]), grid,
+    make("p", { class: "vv-note", text: "Each small map has a scale of its own: yellow is its largest." }),
   ]);
   element.replaceChildren(root);
   draw();
@@ -417,32 +457,30 @@ export function mountPositions(element, data) {
     style: `--vv-ratio: ${columns} / ${rows}`,
   }, [map, mark]);
   const place = (p) => `row ${Math.floor(p / columns)}, column ${p % columns}`;
+  const least = make("span");
 
-  function draw() {
-    const row = Float32Array.from({ length: n }, (_, j) => value(picked, j));
+  function draw(shown = picked) {
+    const row = Float32Array.from({ length: n }, (_, j) => value(shown, j));
     const low = Math.min(...row);
     const context = map.getContext("2d");
     const pixels = context.createImageData(columns, rows);
     row.forEach((v, j) => pixels.data.set([...colour((v - low) / (1 - low)), 255], 4 * j));
     context.putImageData(pixels, 0, 0);
-    mark.style.left = `${(100 * (picked % columns)) / columns}%`;
-    mark.style.top = `${(100 * Math.floor(picked / columns)) / rows}%`;
+    mark.style.left = `${(100 * (shown % columns)) / columns}%`;
+    mark.style.top = `${(100 * Math.floor(shown / columns)) / rows}%`;
     mark.style.width = `${100 / columns}%`;
     mark.style.height = `${100 / rows}%`;
-    const others = [...row.keys()].filter((j) => j !== picked).sort((a, b) => row[b] - row[a] || a - b);
+    const others = [...row.keys()].filter((j) => j !== shown).sort((a, b) => row[b] - row[a] || a - b);
     const [near, far] = [others[0], others[others.length - 1]];
-    said.textContent = `${place(picked)} resembles ${place(near)} most (cosine `
+    said.textContent = `${place(shown)} resembles ${place(near)} most (cosine `
       + `${row[near].toFixed(2)}) and ${place(far)} least (${row[far].toFixed(2)}).`;
+    least.textContent = low.toFixed(2);
   }
 
-  function point(event) {
-    const [row, column] = cell(event, board.getBoundingClientRect(), rows, columns);
-    if (picked === row * columns + column) return;
-    picked = row * columns + column;
+  pointing(board, rows, columns, (index) => draw(index ?? picked), (index) => {
+    picked = index;
     draw();
-  }
-  board.addEventListener("pointerdown", point);
-  board.addEventListener("pointermove", point);
+  });
   board.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
     if (!(event.key in steps) || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -457,6 +495,11 @@ export function mountPositions(element, data) {
 
   const style = make("style", { text: STYLE });
   element.replaceChildren(make("div", { class: "vv" }, [style,
-    make("div", { class: "vv-main" }, [board, make("div", { class: "vv-side" }, [said])])]));
+    make("div", { class: "vv-main" }, [
+      make("div", { class: "vv-left" }, [board, make("div", { class: "vv-scale" }, [
+        least, make("i", { style: `background: ${VIRIDIS}` }), make("span", { text: "1" }),
+      ])]),
+      make("div", { class: "vv-side" }, [said]),
+    ])]));
   draw();
 }
