@@ -320,7 +320,7 @@ def test_the_book_remembers_and_forgets(browser, address):
     view.locator(".bd-links .read-tick").wait_for(state="attached")
     view.goto(f"{address}/book/intro.html")
     link = view.locator(".go-on")
-    assert "Embeddings, What comes next" in link.inner_text()
+    assert link.inner_text().startswith("Go on: Embeddings, ")
     assert view.locator(".path a .read-tick, .bd-links .read-tick").count() == 2
     view.get_by_role("button", name="Forget what I have read").click()
     assert not view.locator(".go-on, .read-tick").count()

@@ -23,6 +23,9 @@ function remember(what) {
 const root = new URL(document.documentElement.dataset.content_root ?? "./", location.href);
 const here = location.pathname.slice(root.pathname.length);
 
+/** A heading's words, without its number and the sign of its link. */
+const words = (heading) => heading.textContent.replace(/#$/, "").replace(/^[\d.]+\s/, "").trim();
+
 /** The heading that was passed last. */
 function heading() {
   const all = [...document.querySelectorAll("article section[id] > :is(h1, h2, h3)")];
@@ -30,7 +33,7 @@ function heading() {
 }
 
 function followReader(article) {
-  const title = document.querySelector("h1").firstChild.textContent;
+  const title = words(document.querySelector("h1"));
   let waiting = false;
   addEventListener("scroll", () => {
     if (waiting) return;
@@ -39,7 +42,7 @@ function followReader(article) {
       waiting = false;
       const now = heading();
       const place = { page: here, title, anchor: now.parentElement.id };
-      remember({ place: { ...place, heading: now.firstChild.textContent } });
+      remember({ place: { ...place, heading: words(now) } });
       const { read } = recall();
       const end = article.getBoundingClientRect().bottom < innerHeight + 200;
       if (end && !read.includes(here)) remember({ read: [...read, here] });
