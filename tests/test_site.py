@@ -16,7 +16,7 @@ from viewing import drive, said, unpacked
 from vitbook import data, load_pretrained, record_attention
 
 SITE = ROOT / "_build/html"
-SKIP = {"genindex.html", "search.html"}
+SKIP = {"genindex.html", "search.html", "404.html"}
 CHAPTERS = sorted(p.stem for p in ROOT.glob("notebooks/*.ipynb"))
 PAGES = [f"notebooks/{name}.html" for name in CHAPTERS]
 PAGES += [
@@ -29,6 +29,9 @@ PAGES += [
         "equations",
         "glossary",
         "references",
+        "credits",
+        "changelog",
+        "maintainers",
     )
 ]
 
