@@ -87,13 +87,15 @@ FIGURES = {
 }
 
 
-def draw(name, figure_of):
-    """A square picture without ground, ticks or frame: it lies on light and dark pages."""
-    figure, ax = plt.subplots(figsize=(2.4, 2.4), layout="constrained")
-    figure_of(ax)
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.patch.set_alpha(0)
+def draw(name, drawings):
+    """Squares in a row without ground, ticks or frame: they lie on light and dark pages."""
+    size = (2.4 * len(drawings), 2.4)
+    figure, axes = plt.subplots(1, len(drawings), figsize=size, squeeze=False)
+    for ax, drawing in zip(axes[0], drawings, strict=True):
+        drawing(ax)
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+        ax.patch.set_alpha(0)
     figure.savefig(TARGET / f"{name}.png", dpi=150, transparent=True)
     plt.close(figure)
 
@@ -102,7 +104,8 @@ def main():
     TARGET.mkdir(exist_ok=True)
     with plt.rc_context(plot.STYLE):
         for name, figure_of in FIGURES.items():
-            draw(name, figure_of)
+            draw(name, [figure_of])
+        draw("all", FIGURES.values())  # for the cards of pages without a figure
     view = show_attention(load_pretrained("cifar10"), photograph("chelsea", 32), CLASSES)
     (TARGET / "viewer.html").write_text(view.text + "\n", "utf-8")
 

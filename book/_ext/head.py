@@ -16,7 +16,7 @@ from matplotlib import pyplot as plt
 
 from vitbook.version import __version__
 
-COVER = Path(__file__).parent.parent / "_static/cover.png"
+COVER = Path(__file__).parent.parent / "_static/cover/all.png"
 
 
 def name_the_site(app, config):
