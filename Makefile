@@ -1,9 +1,9 @@
-# make book · make test · make serve · make notebooks · make times · make report · make lint · make flake · make stamp
+# make book · make test · make serve · make notebooks · make times · make report · make lint · make mutants · make flake · make stamp
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 .DEFAULT_GOAL := book
-.PHONY: book test serve notebooks times report lint flake stamp clean
+.PHONY: book test serve notebooks times report lint mutants flake stamp clean
 
 # Everything runs in .venv, with the exact pins of requirements.txt.
 $(READY): requirements.txt pyproject.toml
@@ -46,6 +46,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md vitbook tests scripts book/*.md notebooks/*.ipynb
+
+# Do the tests find planted faults? Takes an hour; make mutants MUTANTS="--changed main" looks at
+# changed lines only, MUTANTS="--seed 1" at another sample.
+mutants: $(READY)
+	$(BIN)/python scripts/mutants.py $(MUTANTS)
 
 # The report of the recorded CIFAR-10 run on the site; needs CIFAR-10.
 report: $(READY)
