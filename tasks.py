@@ -91,6 +91,11 @@ def lint():
     run("codespell", *PROSE, *pages)
 
 
+def mutants():
+    """Plant faults: do the tests find them? About an hour; MUTANTS holds options."""
+    run("python", "scripts/mutants.py", *os.environ.get("MUTANTS", "").split())
+
+
 def report():
     """Draw the report of the recorded CIFAR-10 run on the site; needs CIFAR-10."""
     out = ["--no-pictures", "--out", "book/_static/report-cifar10-cpu.html"]
@@ -102,7 +107,7 @@ def stamp():
     run("python", "scripts/stamp.py")
 
 
-TASKS = (book, test, serve, notebooks, times, report, lint, flake, stamp)
+TASKS = (book, test, serve, notebooks, times, report, lint, mutants, flake, stamp)
 
 
 def main():
