@@ -48,7 +48,14 @@ def module_definitions(name):
 
 
 def test_all_chapters_are_there():
-    assert [path.stem for path in PATHS] == [*MODULES, *PART_TWO]
+    said = "a chapter is named here in MODULES or in PART_TWO, in the order of the files"
+    assert [path.stem for path in PATHS] == [*MODULES, *PART_TWO], said
+
+
+@chapters
+def test_every_chapter_is_in_both_lists_of_contents(path):
+    for name, piece in (("_toc.yml", path.stem), ("README.md", f"notebooks/{path.name}")):
+        assert piece in (ROOT / name).read_text("utf-8"), f"{name} does not name {path.name}"
 
 
 @core_chapters
@@ -105,7 +112,7 @@ def test_prose_has_the_right_length_and_is_plain_markdown(path):
         "Predict, then run",
         "## Exercises",
     ):
-        assert promise in text
+        assert promise in text, f"{path.stem} lacks {promise!r}"
     assert "## What you hold in your hands" in text and "## What comes next" in text
     assert text.count("$$") % 2 == 0
 
@@ -133,14 +140,19 @@ def test_every_exercise_has_a_solution_folded_away(path):
     code = cells(path, "code")
     titled = [(re.match(r"# @title Solution (\d+)\n", cell.source), cell) for cell in code]
     found = [(title[1], cell) for title, cell in titled if title]
-    assert exercises and exercises == [number for number, _ in found]
-    assert all("hide-cell" in tags(cell) for _, cell in found)
+    assert exercises, "no exercise: a paragraph that begins with '1. **Title.**' is one"
+    assert exercises == [number for number, _ in found], (
+        "each exercise N has a cell that begins with '# @title Solution N', and no other has"
+    )
+    for number, cell in found:
+        assert "hide-cell" in tags(cell), f"solution {number} lacks the tag hide-cell"
 
 
 @chapters
 def test_outputs_come_from_one_full_run(path):
     code = [cell for cell in cells(path, "code") if cell.source.strip()]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    counts = [cell.execution_count for cell in code]
+    assert counts == list(range(1, len(code) + 1)), "run it in a new kernel, top to bottom"
     assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
 
 

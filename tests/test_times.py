@@ -58,6 +58,7 @@ def test_rounded_words_are_understood(said, right, wrong):
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_chapter_says_how_long_it_runs(path):
+    assert path.stem in RECORD, f"the time of {path.stem} is not recorded: run make times"
     said, seconds = claim(prose(path)), RECORD[path.stem]
     assert agrees(said, seconds), f"says {said!r}, took {seconds} s: write it anew"
     assert seconds <= SECONDS
