@@ -4,13 +4,16 @@ import functools
 import http.server
 import json
 import re
+import sys
 import threading
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import ROOT
+from test_benchmarks import benchmark
 from viewing import drive, said, unpacked
 
 from vitbook import data, load_pretrained, record_attention
@@ -222,6 +225,127 @@ def test_nobody_is_shut_out(browser, address, page, theme, width):
     view.wait_for_timeout(500)  # the theme's buttons come by script
     found = Axe().run(view).response["violations"]
     assert not [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
+    view.context.close()
+
+
+def test_code_of_ninety_six_letters_fits_at_1280(browser, address):
+    view, _ = visit(browser, address, "notebooks/03_attention.html", "light", 1280)
+    view.wait_for_load_state("networkidle")
+    folded = """[...document.querySelectorAll('.bd-article .highlight pre .line')].filter(
+        e => e.getBoundingClientRect().height > 1.5 * parseFloat(getComputedStyle(e).lineHeight)
+    ).map(e => e.textContent.trimEnd().length)"""
+    assert view.locator(".highlight pre .line").count() > 100
+    assert not [n for n in view.evaluate(folded) if n <= 96]
+    view.context.close()
+
+
+@pytest.mark.parametrize("page", [*PAGES, "search.html"])
+def test_pages_are_light(browser, page):
+    """At most 600 kB until load, unscrolled, and no icon or formula is missing for it."""
+    weight = benchmark("page_weight")
+    with weight.serve() as served:
+        kb, *_, came = weight.measure(browser, f"{served}/{page}", mbit=None)
+    assert kb < 600, came[:10]
+    assert any("icons-solid" in name for _, name in came)
+    math = 'class="math' in (SITE / page).read_text("utf-8")
+    assert any("mathjax" in name for _, name in came) == math
+    assert not [name for _, name in came if "fa-solid" in name or "searchindex" in name]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_figures_have_sizes_wait_for_the_reader_and_have_a_dark_form(page):
+    for image in soup(page).select("article img[src*=_images]"):
+        assert image.get("width") and image.get("height") and image.get("loading") == "lazy"
+    light = [i["src"] for i in soup(page).select("article img.only-light")]
+    dark = [i["src"] for i in soup(page).select("article img.only-dark")]
+    assert [re.sub(r"\.(png|svg)$", r"-dark.\1", s) for s in light] == dark
+    assert len(light) == len(soup(page).select("article img[src*=_images]:not(.only-dark)"))
+
+
+def test_ink_is_recoloured_and_pictures_are_kept():
+    """A white figure with a black line, an orange line, a photograph and a map."""
+    sys.path.insert(0, str(ROOT / "book/_ext"))
+    import figures
+
+    pixels = np.full((200, 300, 3), 255, "u1")
+    pixels[20, 10:290], pixels[30, 10:290] = 0, (230, 159, 0)
+    photograph = np.random.default_rng(0).integers(0, 255, (80, 80, 3), "u1")
+    pixels[60:140, 20:100] = photograph
+    pixels[60:140, 150:230] = (68, 1, 84)  # the lowest colour of a map
+    mask = figures.pictures(pixels)
+    assert mask[60:140, 20:100].mean() > 0.95 and mask[60:140, 150:230].all()
+    assert mask.sum() <= 2 * 80 * 80
+    dark = figures.swapped(pixels / 255)
+    assert dark[0, 0].max() < 0.1 and dark[20, 50].min() > 0.85
+    red, green, blue = dark[30, 50]
+    assert red > green > blue and red > 0.7, "orange stays orange, and bright"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_in_the_dark_no_figure_is_a_white_card(browser, address, page):
+    view, _ = visit(browser, address, page, "dark", 390)
+    shown = """[...document.querySelectorAll('article img[src*=_images]')]
+        .filter(e => e.offsetParent !== null).every(e => e.src.includes('-dark.'))"""
+    assert view.evaluate(shown)
+    view.context.close()
+
+
+def test_a_phone_shows_the_way_and_wide_figures_scroll(browser, address):
+    view, _ = visit(browser, address, "notebooks/06_attention_maps.html", "light", 390)
+    strip = view.locator('svg[aria-label^="The way through the book"]')
+    box, size = strip.bounding_box(), "parseFloat(getComputedStyle(e).fontSize)"
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    letters = strip.locator("text").first.evaluate(f"e => {size}")
+    assert letters * box["width"] / 720 >= 9
+    wide = view.locator(".wide-figure.scrolls")
+    assert wide.count() >= 8 and wide.first.get_attribute("tabindex") == "0"
+    view.context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_paper_is_light_and_nothing_is_clipped(browser, address, theme):
+    view, _ = visit(browser, address, "notebooks/03_attention.html", theme, 1280)
+    view.evaluate("dispatchEvent(new Event('beforeprint'))")
+    view.emulate_media(media="print")
+    view.set_viewport_size({"width": 700, "height": 900})
+    ground = "getComputedStyle(document.querySelector('.bd-article pre')).backgroundColor"
+    assert min(map(int, re.findall(r"\d+", view.evaluate(ground))[:3])) > 200
+    assert view.locator("img.only-dark:visible").count() == 0
+    boxes = ".bd-article :is(pre, .wide-figure, .vitbook-diagram)"
+    cut = f"""[...document.querySelectorAll('{boxes}')]
+        .filter(e => e.offsetParent && e.scrollWidth > e.clientWidth + 1).length"""
+    assert view.evaluate(cut) == 0
+    view.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert view.evaluate("document.documentElement.dataset.theme") == theme
+    view.context.close()
+
+
+@pytest.mark.parametrize(
+    "query, where",
+    [
+        ("CLS", "class token"),
+        ("overfitting", "held"),
+        ("licence", "licen"),
+        ("heatmap", "map"),
+        ("patch size", "patch"),
+        ("ViT-B/16", "vit"),
+        ("softmax", "softmax"),
+    ],
+)
+def test_search_finds_sections_with_their_sentence(browser, address, query, where):
+    view, faults = visit(browser, address, f"search.html?q={quote(query)}", "light", 1280)
+    view.wait_for_selector("ul.search li a")
+    hits = view.locator("ul.search li")
+    assert hits.count() >= 2
+    assert all(
+        "#" in link for link in hits.locator("a").evaluate_all("l => l.map(a => a.href)")
+    )
+    marks = " ".join(view.locator("ul.search mark").all_inner_texts()).lower()
+    assert where in marks
+    assert not faults
+    hits.locator("a").first.focus()
+    view.keyboard.press("Enter")
+    view.wait_for_url("**/*.html*#*")
     view.context.close()
 
 
