@@ -55,6 +55,11 @@ def serve():
     run("python", "-m", "http.server", *where, "8000")
 
 
+def pdf():
+    """Print the whole book into _build/book.pdf; needs Chromium or Chrome."""
+    run("python", "scripts/paper.py")
+
+
 def test():
     """Unit tests, every notebook alone and offline under strict nbval, the built site."""
     book()
@@ -107,7 +112,7 @@ def stamp():
     run("python", "scripts/stamp.py")
 
 
-TASKS = (book, test, serve, notebooks, times, report, lint, mutants, flake, stamp)
+TASKS = (book, test, serve, pdf, notebooks, times, report, lint, mutants, flake, stamp)
 
 
 def main():

@@ -73,7 +73,7 @@ def draw_card(title, picture, target):
 
 def add_tags(app, page, template, context, doctree):
     """Description, canonical address and card of a page that has a text of its own."""
-    if doctree is None:
+    if doctree is None or app.builder.name != "html":
         return
     title = app.env.titles[page].astext()
     context["pageurl"] = address_of(app, page)  # the theme writes it as the canonical address
