@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from conftest import ROOT
 from torch.testing import assert_close
 from viewing import at, drive, listed, said, sent, tables, unpacked
 
@@ -279,3 +280,9 @@ def test_a_model_in_training_mode_is_shown_without_dropout_and_left_in_it():
     image = data.photograph("chelsea", 32)
     one, two = (show_attention(model, image).text for _ in range(2))
     assert one == two and model.training
+
+
+def test_a_finger_on_a_viewer_scrolls_the_page():
+    """Up and down is the page's; a tap picks."""
+    style = (ROOT / "vitbook/viewer/viewer.mjs").read_text("utf-8")
+    assert "touch-action: pan-y" in style and "touch-action: none" not in style

@@ -10,7 +10,7 @@ const STYLE = `
 .vv * { box-sizing: border-box; }
 .vv-main { display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start; }
 .vv-picture { position: relative; width: min(320px, 100%); aspect-ratio: var(--vv-ratio);
-  cursor: crosshair; touch-action: none; border-radius: 4px; }
+  cursor: crosshair; touch-action: pan-y; border-radius: 4px; }
 .vv-picture:focus-visible { outline: 3px solid #56b4e9; outline-offset: 3px; }
 .vv-picture img, .vv-picture canvas { position: absolute; inset: 0; width: 100%; height: 100%;
   image-rendering: pixelated; margin: 0; padding: 0 !important; border-radius: 0;
