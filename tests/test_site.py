@@ -258,7 +258,7 @@ def test_figures_have_sizes_wait_for_the_reader_and_have_a_dark_form(page):
         assert image.get("width") and image.get("height") and image.get("loading") == "lazy"
     light = [i["src"] for i in soup(page).select("article img.only-light")]
     dark = [i["src"] for i in soup(page).select("article img.only-dark")]
-    assert [re.sub(r"\.(png|svg)$", r"-dark.\1", s) for s in light] == dark
+    assert [re.sub(r"\.(webp|svg)$", r"-dark.\1", s) for s in light] == dark
     assert len(light) == len(soup(page).select("article img[src*=_images]:not(.only-dark)"))
 
 
