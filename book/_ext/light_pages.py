@@ -6,8 +6,8 @@ the icons as a font, too; the glyphs that the pages name are cut from it (`icons
 Search: Sphinx's scripts and index go; section_search.py makes ours, for the search page only.
 
 MathJax: the PyPI package sphinx-mathjax-offline carries all of it, 24 MB, and one script of
-1.2 MB that knows every dialect. The book's formulas need five parts and their fonts.
-Sphinx asks for them on pages with formulas only; myst-nb asks on all, so it is asked again.
+1.2 MB that knows every dialect. The book's formulas need six parts and their fonts.
+They are asked for on all pages, and stay where a formula is, be it in a tip only.
 """
 
 import re
@@ -21,6 +21,7 @@ MATHJAX = (
     "startup.js",
     "core.js",
     "input/tex-base.js",
+    "input/tex/extensions/ams.js",
     "output/chtml.js",
     "output/chtml/fonts",
     "a11y/assistive-mml.js",
@@ -103,5 +104,6 @@ def lighten(app, error):
 
 
 def setup(app):
+    app.set_html_assets_policy("always")  # what a page has no use for is taken away again
     app.connect("build-finished", lighten)
     return {"parallel_read_safe": True}
