@@ -89,7 +89,7 @@ def test_the_index_is_the_cover_and_not_a_redirection():
 
 def test_the_index_works_in_a_browser(browser, address):  # noqa: F811
     view, faults = visit(browser, address, "", "light", 1280)
-    view.locator(".path a[href$='03_attention.html']").click()
+    view.locator(".path .sd-card:has(a[href$='03_attention.html'])").click()
     view.wait_for_url("**/notebooks/03_attention.html")
     assert not faults
     view.context.close()

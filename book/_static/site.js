@@ -3,9 +3,9 @@
 
 addEventListener("DOMContentLoaded", () => {
   // Boxes that scroll say so, and take the keyboard; the stage that is lit comes into sight.
-  const boxes = [...document.querySelectorAll(".wide-figure, .vitbook-diagram")];
+  const boxes = ".wide-figure, .vitbook-diagram, mjx-container[display]";
   const mark = () => {
-    for (const box of boxes) {
+    for (const box of document.querySelectorAll(boxes)) {
       const scrolls = box.scrollWidth > box.clientWidth + 1;
       box.classList.toggle("scrolls", scrolls);
       if (scrolls) box.tabIndex = 0;
@@ -13,6 +13,7 @@ addEventListener("DOMContentLoaded", () => {
     }
   };
   addEventListener("resize", mark);
+  addEventListener("load", () => window.MathJax?.startup?.promise?.then(mark));
   mark();
 
   // Paper is white: what is printed is the light theme.
