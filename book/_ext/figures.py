@@ -14,6 +14,7 @@ from scipy import ndimage
 
 IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)[^>]*\bsrc="([^"]*_images/([^"]+))"[^>]*>')
 GROUND, INK = np.array([0x12, 0x12, 0x12]) / 255, np.array([0xE8, 0xEA, 0xED]) / 255
+LARGE = 100_000  # bytes
 WIDE = 480  # pixels; wider figures scroll in a box of their own on a phone
 TO_LMS = np.array(
     [
@@ -124,12 +125,15 @@ def dark_form(path):
 
 
 def lighter(path):
-    """The name of the same pixels as WebP, two thirds of a PNG's size."""
+    """The name of the same picture as WebP, two thirds of a PNG's size or less."""
     if path.suffix != ".png":
         return path.name
     target = path.with_suffix(".webp")
     if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
-        Image.open(path).save(target, lossless=True, quality=40, method=2)
+        figure = Image.open(path)
+        figure.save(target, lossless=True, quality=40, method=2)
+        if target.stat().st_size > LARGE:  # a photograph: at this quality no eye sees a loss
+            figure.save(target, quality=95, method=6)
     return target.name
 
 
