@@ -97,7 +97,7 @@ def lint():
 
 
 def mutants():
-    """Plant faults: do the tests find them? About an hour; MUTANTS holds options."""
+    """Plant faults: do the tests find them? It takes long; MUTANTS holds options."""
     run("python", "scripts/mutants.py", *os.environ.get("MUTANTS", "").split())
 
 

@@ -1,7 +1,6 @@
 """Draw what the cover page shows: python scripts/draw_cover.py.
 
-One picture for each chapter, and the viewer of chapter 6 on a photograph, as a fragment of
-HTML. All of it into book/_static/cover/.
+One picture for each chapter, and all of them in a row, into book/_static/cover/.
 """
 
 import csv
@@ -16,12 +15,9 @@ from vitbook import load_pretrained, patchify, plot
 from vitbook.attention import attention
 from vitbook.data import digits_canvas, load, normalize, photograph
 from vitbook.explain import logit_lens, position_similarity, record_attention, rollout
-from vitbook.viewer import show_attention
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "book/_static/cover"
-CLASSES = ["airplane", "automobile", "bird", "cat", "deer"]
-CLASSES += ["dog", "frog", "horse", "ship", "truck"]
 
 
 def patches(ax):
@@ -106,8 +102,6 @@ def main():
         for name, figure_of in FIGURES.items():
             draw(name, [figure_of])
         draw("all", FIGURES.values())  # for the cards of pages without a figure
-    view = show_attention(load_pretrained("cifar10"), photograph("chelsea", 32), CLASSES)
-    (TARGET / "viewer.html").write_text(view.text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

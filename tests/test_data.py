@@ -711,7 +711,8 @@ def test_of_several_processes_one_unpacks(tmp_path, monkeypatch):
                 busy.unlink()
                 done.touch()
 
-    monkeypatch.setattr(downloads, "fetch", lambda *given: None)
+    fetched = []
+    monkeypatch.setattr(downloads, "fetch", lambda path, *_: fetched.append(path.name))
     monkeypatch.setitem(downloads.TORCHVISION, "cifar10", "Source")
     monkeypatch.setattr(
         "vitbook.compat.load_torchvision", lambda part: SimpleNamespace(Source=Source)
@@ -719,4 +720,4 @@ def test_of_several_processes_one_unpacks(tmp_path, monkeypatch):
     with ThreadPoolExecutor(5) as pool:
         each = [pool.submit(downloads.from_torchvision, "cifar10", tmp_path) for _ in range(5)]
         assert [one.result().classes for one in each] == [["a", "b"]] * 5
-    assert unpacked == [True]
+    assert unpacked == [True] and fetched == ["c.tar.gz"]

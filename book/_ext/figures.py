@@ -14,7 +14,7 @@ from scipy import ndimage
 
 IMAGE = re.compile(r'<img\b(?![^>]*\bloading=)[^>]*\bsrc="([^"]*_images/([^"]+))"[^>]*>')
 GROUND, INK = np.array([0x12, 0x12, 0x12]) / 255, np.array([0xE8, 0xEA, 0xED]) / 255
-LARGE = 100_000  # bytes
+LARGE = 100_000  # bytes; above them a figure is packed with loss
 WIDE = 480  # pixels; wider figures scroll in a box of their own on a phone
 TO_LMS = np.array(
     [
@@ -132,7 +132,7 @@ def lighter(path):
     if not target.exists() or target.stat().st_mtime < path.stat().st_mtime:
         figure = Image.open(path)
         figure.save(target, lossless=True, quality=40, method=2)
-        if target.stat().st_size > LARGE:  # a photograph: at this quality no eye sees a loss
+        if target.stat().st_size > LARGE:  # a photograph: half the size, at a small loss
             figure.save(target, quality=95, method=6)
     return target.name
 

@@ -1,5 +1,6 @@
 """What makes a notebook read like a book: predictions stand out, figures have numbers.
 
+The cover's viewer is drawn as its page is read, by the package as it is.
 A paragraph that begins with "Predict" becomes a callout. Each figure of a chapter gets its
 number, an anchor by that number, and the beginning of its alternative text as caption.
 """
@@ -8,6 +9,22 @@ import re
 from itertools import accumulate
 
 from bs4 import BeautifulSoup
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from vitbook import load_pretrained
+from vitbook.data import photograph
+from vitbook.training.weights import pretrained_path, read_header
+from vitbook.viewer import show_attention
+
+
+class CoverViewer(SphinxDirective):
+    """Chapter 6's viewer on the CIFAR-10 model and the cat."""
+
+    def run(self):
+        classes = read_header(pretrained_path("cifar10"))["classes"]
+        view = show_attention(load_pretrained("cifar10"), photograph("chelsea", 32), classes)
+        return [nodes.raw("", view.text, format="html")]
 
 
 def chapter_number(app, page):
@@ -52,6 +69,7 @@ def as_a_book(app, page, template, context, doctree):
 
 
 def setup(app):
+    app.add_directive("cover-viewer", CoverViewer)
     app.connect("html-page-context", as_a_book)
     app.add_js_file("memory.mjs", type="module")
     return {"parallel_read_safe": True}

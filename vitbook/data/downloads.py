@@ -99,15 +99,19 @@ def from_torchvision(name, folder):
     from vitbook.compat import load_torchvision
 
     source = getattr(load_torchvision("datasets"), TORCHVISION[name])
-    try:
-        parts = [source(str(folder), train=train) for train in (True, False)]
-    except (RuntimeError, ValueError):  # not there yet, or half unpacked
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with locked(folder):  # of several processes one fetches, the others find it done
+
+    def read(download=False):
+        return [source(str(folder), train=t, download=download) for t in (True, False)]
+
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with locked(folder):  # of several processes one fetches, the others find it done
+        try:
+            parts = read()
+        except (RuntimeError, ValueError):  # not there yet, or half unpacked
             for path, md5, base in wanted(source, Path(folder)):
                 fetch(path, md5, addresses(name, path.name, base))
                 path.with_suffix("").unlink(missing_ok=True)  # to be unpacked again
-            parts = [source(str(folder), train=train, download=True) for train in (True, False)]
+            parts = read(download=True)
     splits = []
     for part in parts:
         pixels = torch.as_tensor(part.data)
