@@ -97,7 +97,6 @@ def test_a_seed_draws_the_same_sample():
     assert changes[0] == changes[1] != changes[2] and len(set(map(str, changes[0]))) == 11
     assert len(mutants.sample(everything, 10**6, 0)) == len(everything)
     fewer = [f[:4] for f in mutants.sample(everything[7:], 11, 3)]  # as after a change
-    assert len(set(fewer) & set(changes[0])) >= 11 - 7
     kept = [c for c in changes[0] if c in [f[:4] for f in everything[7:]]]
     assert set(kept) <= set(fewer)
 

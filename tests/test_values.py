@@ -5,13 +5,16 @@ Most of these were written because ``make mutants`` changed a token and no test 
 
 import importlib
 import math
+import re
 import zipfile
 from io import BytesIO
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from odd_pictures import tiff
 from PIL import Image
 from torch.testing import assert_close
 
@@ -22,7 +25,10 @@ from vitbook import (
     VisionTransformer,
     ViTConfig,
     data,
+    explain,
+    patchify,
     plot,
+    preset,
     resize_positions,
     sincos_2d,
     training,
@@ -30,13 +36,14 @@ from vitbook import (
 from vitbook import faithfulness as f
 from vitbook.attention import check_heads
 from vitbook.compat import load_torchvision
-from vitbook.data import cache, digits, folders, sets
+from vitbook.data import cache, digits, folders, pictures, sets
 from vitbook.explain.learned import patch_filters
 from vitbook.published import at_size
-from vitbook.training import TrainConfig, parallel
+from vitbook.training import EngineConfig, TrainConfig, loop, parallel, read_recipe
 from vitbook.training.checks import fits_rand_augment
 from vitbook.training.loop import train_epoch, train_step
-from vitbook.training.muon import Muon
+from vitbook.training.muon import Muon, orthogonal
+from vitbook.training.start import read_start, told
 from vitbook.training.whiten import whiten
 
 rand_augment = importlib.import_module("vitbook.data.rand_augment")
@@ -569,3 +576,112 @@ def test_pictures_of_three_sizes_are_refused_by_two(tmp_path):
             (tmp_path / kind / f"{j}.png").write_bytes(png(3, (5, 7 + i)))
     with pytest.raises(ValueError, match=r"differ in size: \(5, \d\) in .* and \(5, \d\) in"):
         data.load(str(tmp_path))
+
+
+# --- a second sample of faults ------------------------------------------------------------
+
+
+def test_the_defaults_of_the_loop_are_the_digits_recipe():
+    said = read_recipe("digits").train
+    for name, value in vars(TrainConfig()).items():
+        assert getattr(said, name) == value, name
+
+
+def test_augmenting_flips_where_it_is_told_to():
+    images = torch.arange(5 * 7, dtype=torch.uint8).reshape(5, 7).expand(40, 1, 5, 7)
+    flipped = loop.augment(images, TrainConfig(crop=0, flip=True)) == images.flip(-1)
+    assert 0 < flipped.flatten(1).all(dim=1).sum() < 40
+    assert torch.equal(loop.augment(images, TrainConfig(crop=0, flip=False)), images)
+
+
+def test_muon_multiplies_in_the_precision_it_is_given():
+    ends = []
+    for kind in (torch.float32, torch.bfloat16):
+        p = torch.nn.Parameter(torch.zeros(5, 3))
+        p.grad = torch.arange(15.0).sin().view(5, 3)
+        optimizer = Muon([p], lr=1.0)
+        optimizer.dtype = kind
+        optimizer.step()
+        ends.append(p.detach())
+    assert not torch.equal(*ends)
+    ahead = p.grad * (1 - 0.95) * (1 + 0.95)  # of the first step: a share, led on once
+    expected = -orthogonal(ahead.bfloat16()[None])[0].float() * (5 / 3) ** 0.5
+    assert_close(ends[1], expected, atol=0.02, rtol=0)
+
+
+def test_a_settings_border_belongs_to_no_rate():
+    for name in ("learning_rate", "muon_learning_rate"):
+        for bad in (0, 0.0, -1e-3, math.inf, math.nan):
+            with pytest.raises(ValueError, match=f"{name} must be above 0 and finite"):
+                EngineConfig(**{name: bad})
+    assert not any(map(fits_rand_augment, ([2.5, 9], [2.0, 9], [2, "a"], ["2", 9], [2])))
+
+
+def test_patch_sizes_that_would_do_divide_both_sides():
+    with pytest.raises(ValueError, match=r"use a patch size from \[1, 2\], or crop"):
+        patchify(torch.zeros(1, 1, 6, 10), 4)
+
+
+def test_the_digits_have_ten_names():
+    assert data.load("digits").classes == list("0123456789")
+
+
+def test_another_size_for_both_parts_of_a_data_set():
+    one = data.Split(torch.zeros(3, 1, 5, 7, dtype=torch.uint8), torch.tensor([0, 1, 2]))
+    both = data.Dataset("x", ["a", "b", "c"], one, one._replace(labels=one.labels + 1))
+    small = data.resized(both, (2, 3))
+    assert small.train.images.shape == small.test.images.shape == (3, 1, 2, 3)
+    assert small.test.labels.tolist() == [1, 2, 3] and small.classes == both.classes
+
+
+@pytest.mark.parametrize("axis, first", [(-2, 2), (-1, 2)])
+def test_the_cut_is_in_the_middle(axis, first):
+    """Seven rows, or columns, of three: those from 2 to 4 stay, their values as they are."""
+    shape = [3, 3]
+    shape[axis] = 7
+    lines = (30 * torch.arange(7, dtype=torch.uint8)).unsqueeze(-1 if axis == -2 else 0)
+    image = lines.expand(shape)[None]
+    cut = image.narrow(axis, first, 3)
+    assert torch.equal(data.square(image, 3), cut)
+
+
+def test_a_hard_edge_does_not_overflow():
+    """Bicubic curves leave 0…255 beside an edge; what is above must not come out black."""
+    image = torch.zeros(1, 12, 12, dtype=torch.uint8)
+    image[..., 6:] = 255
+    grown = data.square(image, 48)
+    assert grown.dtype == torch.uint8
+    assert (grown.int().diff(dim=-1) >= -40).all() and grown[..., 28:].min() > 200
+    assert grown[..., :20].max() < 55
+
+
+def test_colour_turns_grey_by_its_luma():
+    colours = torch.tensor([[255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]).byte()
+    grey = pictures.channels(colours.T.reshape(3, 2, 2), 1)
+    assert grey.dtype == torch.uint8 and grey.flatten().tolist() == [76, 150, 29, 18]
+
+
+def test_white_is_zero_to_the_last_bit():
+    """In 16 bits, 0 is white and 65535 black; Pillow leaves the turning to us."""
+    pixels = pictures.decode(tiff(np.array([[0, 65535], [256, 40000]]), 16, True), "t.tif")
+    assert pixels.flatten().tolist() == [255, 0, 254, (65535 - 40000) >> 8]
+
+
+def test_pipes_are_rounded_and_not_cut_off():
+    look = torch.tensor([[0.29, 0.71], [0.5, 0.5]])[None, None, None]
+    flow = explain.attention_flow(look, residual=False, precision=10)
+    assert_close(flow, torch.tensor([[0.3, 0.7]]))
+
+
+def test_a_class_is_known_by_its_name_whatever_kind_of_thing_it_is():
+    start = VisionTransformer(preset("digits"))
+    said = told("w", start, known=[3, "a"], classes=[3, "b"], new=[])
+    assert "its head knows 1 of 2 classes by name" in said and "new: nothing" in said
+
+
+def test_an_unreadable_file_is_answered_in_words(tmp_path):
+    """On one line, whatever the reader's own message looks like."""
+    (tmp_path / "w.pth").write_bytes(b"no pickle at all")
+    with pytest.raises(ValueError, match="is no state dict of tensors alone: ") as said:
+        read_start(tmp_path / "w.pth")
+    assert "\n" not in str(said.value) and re.search(r"alone: \w{3,} \w+", str(said.value))
