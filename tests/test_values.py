@@ -475,6 +475,8 @@ def test_a_heat_map_lies_over_the_whole_picture(axes):
 def test_what_is_refused_and_what_is_just_allowed():
     with pytest.raises(ValueError, match=r"choose heads from \[1, 2, 4, 8, 16, 32\]"):
         check_heads(64, 5)
+    with pytest.raises(ValueError, match=r"choose heads from \[1, 2, 4, 8\]"):
+        ViTConfig(6, 2, 1, 3, 8, 1, 3, 16)
     for name in ("dropout", "attention_dropout", "drop_path"):
         with pytest.raises(ValueError, match=f"{name} must be from 0 to below 1, got 1"):
             ViTConfig(6, 2, 1, 3, 8, 1, 2, 16, **{name: 1.0})
