@@ -1,0 +1,153 @@
+"""Checkers name the mistake: stubs, solutions, and wrong programs as learners write them."""
+
+import importlib
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import wrong_programs
+from companions import companion
+
+from vitbook.exercises import TASKS, Question, check
+from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
+
+ROOT = Path(__file__).resolve().parents[1]
+
+for module in pkgutil.iter_modules(wrong_programs.__path__):
+    importlib.import_module(f"wrong_programs.{module.name}")
+
+tasks = pytest.mark.parametrize("number", TASKS)
+written = pytest.mark.parametrize(
+    "number", [n for n, task in TASKS.items() if not isinstance(task, Question)]
+)
+
+
+def defined(task, source, tmp_path):
+    """What a reader has who typed this source below what the task gives."""
+    file = tmp_path / "answer.py"
+    file.write_text(f"{task.names}\n\n\n{source}", encoding="utf-8")
+    names = {}
+    exec(compile(file.read_text(encoding="utf-8"), file, "exec"), names)
+    return names[task.name]
+
+
+@written
+def test_the_stub_is_not_attempted(number, tmp_path):
+    task = TASKS[number]
+    answer = defined(task, GIVEN + stub(task.source, task.filled), tmp_path)
+    verdict = check(number, answer)
+    assert verdict.right is None and f"Write the body of {task.name}" in verdict.text, verdict
+
+
+@written
+def test_the_solution_as_it_is_shown_is_right(number, tmp_path):
+    task = TASKS[number]
+    answer = defined(task, GIVEN + task.source, tmp_path)
+    assert source_of(answer) == task.source
+    verdict = check(number, answer)
+    assert verdict.right is True, verdict
+
+
+@pytest.mark.parametrize("number", [n for n, t in TASKS.items() if isinstance(t, Question)])
+def test_a_question_has_an_answer_that_its_solution_computes(number):
+    task = TASKS[number]
+    *lines, last = task.solution.strip().splitlines()
+    names = {}
+    exec(GIVEN + "\n".join(lines), names)
+    assert check(number, eval(last, names)).right is True
+    assert check(number, ...).right is None
+
+
+@tasks
+def test_every_task_has_four_wrong_programs_or_more_each_with_a_message_of_its_own(number):
+    said = [message for n, message, _ in wrong_programs.WRONG if n == number]
+    assert len(said) == len(set(said)) >= 4
+
+
+@tasks
+def test_every_slip_is_made_by_a_wrong_program(number):
+    said = [message for n, message, _ in wrong_programs.WRONG if n == number]
+    for sentence in TASKS[number].slips:
+        assert any(message in sentence for message in said), sentence
+
+
+@pytest.mark.parametrize("number, message, answer", wrong_programs.WRONG)
+def test_a_wrong_program_is_told_what_is_wrong(number, message, answer):
+    verdict = check(number, answer)
+    assert verdict.right is False and message in verdict.text, verdict
+
+
+@tasks
+def test_the_section_that_taught_it_is_one_of_its_chapter(number):
+    chapter = int(number.split(".")[0])
+    (path,) = ROOT.glob(f"notebooks/{chapter:02d}_*.ipynb")
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    lines = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    assert TASKS[number].section in re.findall(r"^##+ (.*)$", lines, re.M)
+
+
+def test_the_companion_notebooks_are_those_of_the_tasks():
+    for chapter in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+        path = ROOT / "notebooks/exercises" / chapter.name
+        assert path.exists() == bool(tasks)
+        if tasks:
+            kept = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            made = companion(chapter, tasks)["cells"]
+            for key in ("id", "cell_type", "source"):
+                assert [c[key] for c in kept] == [c[key] for c in made]
+
+
+@tasks
+def test_hints_do_not_give_the_answer_away(number):
+    task = TASKS[number]
+    assert len(set(task.hints)) == 3
+    if not isinstance(task, Question):
+        body = [line.strip() for line in task.source.splitlines() if "return" in line]
+        assert not any(line in hint for line in body for hint in task.hints)
+
+
+def not_there(q, k, v):
+    raise NotImplementedError
+
+
+class Half:
+    """One method written, the other not."""
+
+    def __init__(self):
+        self.k = 3
+
+    def forward(self, x):
+        """Gives x."""
+        ...
+
+
+def test_stubs_of_every_form_are_known():
+    assert check("3.5", not_there).right is None
+    assert is_stub(Half) and not is_stub(einsum)
+    assert stub("def f(x):\n    y = x\n    return y\n") == "def f(x):\n    ...\n"
+
+
+def einsum(q, k, v):
+    scores = torch.einsum("...qd, ...kd -> ...qk", q, k) * q.shape[-1] ** -0.5
+    weights = torch.exp(scores - scores.max(dim=-1, keepdim=True).values)
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    return torch.einsum("...qk, ...kv -> ...qv", weights, v), weights
+
+
+def in_single(q, k, v):
+    output, weights = einsum(q.float(), k.float(), v.float())
+    return [output, weights]
+
+
+@pytest.mark.parametrize("answer", [einsum, in_single])
+def test_another_form_rounding_and_precision_are_no_mistakes(answer):
+    assert check("3.5", answer).right
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(ValueError, match=r"no task is called '9.9'; known: .*3.5, 3.6"):
+        check("9.9", einsum)
