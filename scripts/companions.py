@@ -53,10 +53,10 @@ def opening(chapter, title, tasks):
 
 [Open in Colab]({COLAB}/{chapter.name})
 
-{len(tasks)} tasks for [the chapter](../{chapter.name}), from {least} to {most} minutes, about \
-{hours} hours in all. Write in the place of `...`, run the cell, and ask `check`. It tries \
-your answer on small cases first, and says in words what is wrong. Hints come in three steps; the \
-solution is folded."""
+{len(tasks)} tasks for [the chapter](../{chapter.name}), from {least} to {most} minutes, \
+about {hours} hours in all. Write in the place of `...`, run the cell, and ask `check`. It \
+tries your answer on small cases first, and says in words what is wrong. Hints come in three \
+steps; the solution is folded."""
 
 
 def write(task, chapter):
