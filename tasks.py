@@ -57,7 +57,14 @@ def serve():
 
 def pdf():
     """Print the whole book into _build/book.pdf; needs Chromium or Chrome."""
-    run("python", "scripts/paper.py")
+    book()
+    run("python", "scripts/whole_book.py", "pdf")
+
+
+def single():
+    """Write the whole book into one file for offline reading, _build/book.html; the same."""
+    book()
+    run("python", "scripts/whole_book.py", "single")
 
 
 def test():
@@ -112,7 +119,7 @@ def stamp():
     run("python", "scripts/stamp.py")
 
 
-TASKS = (book, test, serve, pdf, notebooks, times, report, lint, mutants, flake, stamp)
+TASKS = (book, test, serve, pdf, single, notebooks, times, report, lint, mutants, flake, stamp)
 
 
 def main():

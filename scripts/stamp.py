@@ -50,7 +50,8 @@ def stamped(path):
     text = re.sub(
         r"https://colab\.research\.google\.com/github/[\w./-]+?/notebooks", colab, text
     )
-    text = re.sub(r"git\+https://[\w./-]+@v[\w.]+", f"git+{url}@v{version()}", text)
+    text = re.sub(r"git\+https://[\w./-]+@\{", f"git+{url}@{{", text)
+    text = re.sub(r'for version in \(\\?"v[\w.]+', rf'for version in (\\"v{version()}', text)
     text = re.sub(r"git clone \S+", f"git clone {url}", text)
 
     def link(match):

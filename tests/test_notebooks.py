@@ -1,6 +1,7 @@
 """Every chapter: its shape, its code, and that it still prints what its page shows."""
 
 import ast
+import importlib
 import os
 import re
 import shutil
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import time
 import zipfile
+from types import ModuleType, SimpleNamespace
 
 import nbformat
 import pytest
 
+import vitbook
 from notebooks import PATHS, ROOT, bare, cells, definitions, prose, tags, words
 
 MODULES = {
@@ -87,8 +90,35 @@ def test_a_changed_line_would_be_noticed():
 def test_set_up_cell_comes_first_and_is_the_same_everywhere(path):
     first = [cells(p, "code")[0].source for p in (PATHS[0], path)]
     assert first[0] == first[1]
-    assert '"google.colab" in sys.modules' in first[0] and "%pip install" in first[0]
     assert "remove-cell" in tags(cells(path, "code")[0])
+
+
+@pytest.mark.parametrize(
+    "tagged, main, asked, told",
+    [(0, 0, 1, ""), (1, 0, 2, ""), (1, 1, 2, "vitbook could not be installed.")],
+)
+def test_set_up_takes_the_tag_else_main_else_says_so(
+    monkeypatch, capsys, tagged, main, asked, told
+):
+    """In Colab, where vitbook is not installed: pip is asked, and answers as it is told."""
+    answers, sources = iter((tagged, main)), []
+
+    def run(command, capture_output):
+        assert command[:4] == [sys.executable, "-m", "pip", "install"]
+        sources.append(command[-1].rsplit("@", 1)[1])
+        return SimpleNamespace(returncode=next(answers))
+
+    cell = cells(PATHS[0], "code")[0].source
+    monkeypatch.setattr(subprocess, "run", run)
+    exec(cell)
+    assert not sources  # elsewhere than in Colab
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    exec(cell)
+    assert not sources  # what is there stays as it is
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(cell)
+    assert sources == [f"v{vitbook.__version__}", "main"][:asked]
+    assert capsys.readouterr().out.startswith(told)
 
 
 @chapters

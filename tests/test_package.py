@@ -132,8 +132,10 @@ def test_stamp_follows_the_address(monkeypatch):
     monkeypatch.setattr(stamp, "repository", lambda: ("https://github.com/someone/else", "dev"))
     text = stamp.stamped(ROOT / "notebooks/01_patches.ipynb")
     assert "github/someone/else/blob/dev/notebooks/01_patches.ipynb" in text
-    assert "git+https://github.com/someone/else@v" in text
+    assert "git+https://github.com/someone/else@{version}" in text
     assert "github.com/vitbook/vitbook" not in text
+    monkeypatch.setattr(stamp, "version", lambda: "7.1.3")
+    assert '(\\"v7.1.3\\", \\"main\\")' in stamp.stamped(ROOT / "notebooks/01_patches.ipynb")
     assert "someone/else/blob/dev/vitbook/attention.py#L" in stamp.stamped(
         ROOT / "book/equations.md"
     )

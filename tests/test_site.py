@@ -421,10 +421,34 @@ def test_figures_have_numbers_and_captions(name):
     assert len(figures) == len(article.select("div.cell_output img:not(.only-dark)")) > 0
     for count, figure in enumerate(figures, 1):
         caption = figure.figcaption.get_text()
-        number = f"{count}" if name.startswith("07") else f"{int(name[:2])}.{count}"
-        assert caption.startswith(f"Figure {number} ")
+        assert caption.startswith(f"Figure {int(name[:2])}.{count} ")
         assert caption.split(" ", 2)[2] in figure.img["alt"]
         assert article.find(id=figure.figcaption.a["href"][1:]) is figure
+
+
+@pytest.mark.parametrize("page", [*PAGES[: len(CHAPTERS)], "book/results.html"])
+def test_tables_have_numbers_and_captions(page):
+    article = soup(page).find("article")
+    tables = [t for t in article.find_all("table") if not t.find_parent(class_="cell_output")]
+    start = f"{int(page[10:12])}." if page.startswith("notebooks") else ""
+    assert tables
+    for count, table in enumerate(tables, 1):
+        words = table.caption.get_text().split(" ", 2)
+        assert words[:2] == ["Table", f"{start}{count}"] and words[2]
+        assert table.caption.a["href"] == f"#{table['id']}"
+
+
+def test_prose_speaks_of_figures_by_their_numbers():
+    links = {}
+    for page in PAGES:
+        article = soup(page).find("article")
+        for link in article.select("p a[href^='#figure-'], p a[href^='#table-']"):
+            there = article.find(id=link["href"][1:]).find(["figcaption", "caption"])
+            assert there.get_text().startswith(link.get_text())
+            links[page] = links.get(page, 0) + 1
+        prose = " ".join(p.get_text() for p in article.find_all("p"))
+        assert not re.search(r"\bthe (figure|table) (above|below)", prose, re.I)
+    assert len(links) >= 6
 
 
 @pytest.mark.parametrize("name", CHAPTERS)

@@ -5,6 +5,9 @@ the icons as a font, too; the glyphs that the pages name are cut from it (`icons
 
 Search: Sphinx's scripts and index go; section_search.py makes ours, for the search page only.
 
+Styles: the theme has rules for all that Bootstrap knows. One whose classes are a word of no
+page and no script is for nothing here, and goes.
+
 MathJax: the PyPI package sphinx-mathjax-offline carries all of it, 24 MB, and one script of
 1.2 MB that knows every dialect. The book's formulas need six parts and their fonts.
 They are asked for on all pages, and stay where a formula is, be it in a tip only.
@@ -33,10 +36,13 @@ UNUSED = (
     "searchtools.js",
     "language_data.js",
     "searchindex.js",
+    "design-tabs.js",
+    'rel="preload" as="script"',  # what is read comes before what moves
 )
 TAG = re.compile(r"[ \t]*(<script\b[^>]*\bsrc=[^>]*></script>|<link\b[^>]*>)\n?")
 LATER = re.compile(r"<script src=(?![^>]*documentation_options)")  # the page comes first
 RULE = re.compile(r'((?:\.fa-[\w-]+:before,?)+)\{content:"\\([0-9a-f]+)"\}')
+INNER_RULE = re.compile(r"([^{}@;/]+)\{[^{}]*\}")
 THEME_ICON = re.compile(r'--pst-icon-[\w-]+:"(.)"')
 
 
@@ -95,11 +101,26 @@ def cut_icons(app):
         subset.save_font(font, str(Path(app.outdir, f"_static/icons-{name}.woff")), options)
 
 
+def cut_styles(app):
+    folder = Path(app.outdir)
+    files = [*pages(app), *folder.rglob("*.js"), *folder.rglob("*.mjs")]
+    words = {word for file in files for word in re.findall(r"[\w-]+", file.read_text("utf-8"))}
+
+    def needed(rule):
+        classes = (re.findall(r"\.([A-Za-z_][\w-]*)", one) for one in rule[1].split(","))
+        return rule[0] if any(words.issuperset(names) for names in classes) else ""
+
+    for sheet in folder.glob("_static/**/*.css"):
+        text = INNER_RULE.sub(needed, sheet.read_text("utf-8"))
+        sheet.write_text(text, "utf-8")
+
+
 def lighten(app, error):
     if error or app.builder.name != "html":
         return
     copy_mathjax(app)
     cut_icons(app)
+    cut_styles(app)
     drop_what_no_one_uses(app)
 
 

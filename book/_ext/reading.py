@@ -1,8 +1,9 @@
 """What makes a notebook read like a book: predictions stand out, figures have numbers.
 
 The cover's viewer is drawn as its page is read, by the package as it is.
-A paragraph that begins with "Predict" becomes a callout. Each figure of a chapter gets its
-number, an anchor by that number, and the beginning of its alternative text as caption.
+A paragraph that begins with "Predict" becomes a callout. Each figure and each table gets its
+number, an anchor by that number, and a caption: the beginning of the figure's alternative text,
+the heading above the table. Prose that says "the figure below" then names it by its number.
 """
 
 import re
@@ -17,6 +18,9 @@ from vitbook.data import photograph
 from vitbook.training.weights import pretrained_path, read_header
 from vitbook.viewer import show_attention
 
+NUMBERED = ("notebooks/", "book/results", "book/cifar10_model", "book/equations")
+POINTED = re.compile(r"\b[Tt]he (figure|table) (above|below)\b")
+
 
 class CoverViewer(SphinxDirective):
     """Chapter 6's viewer on the CIFAR-10 model and the cat."""
@@ -25,11 +29,6 @@ class CoverViewer(SphinxDirective):
         classes = read_header(pretrained_path("cifar10"))["classes"]
         view = show_attention(load_pretrained("cifar10"), photograph("chelsea", 32), classes)
         return [nodes.raw("", view.text, format="html")]
-
-
-def chapter_number(app, page):
-    """The number of a chapter with a dot, as the table of contents gives it; else nothing."""
-    return "".join(f"{n}." for n in app.env.toc_secnumbers.get(page, {}).get("", ()))
 
 
 def mark_predictions(soup):
@@ -47,24 +46,57 @@ def beginning(text, enough=120):
     )
 
 
+def captioned(soup, kind, number, text, tag):
+    """A caption that begins with a number, and the id by which links find it."""
+    caption, name = soup.new_tag(tag), f"{kind.lower()}-{number.replace('.', '-')}"
+    link = soup.new_tag("a", href=f"#{name}")
+    link.string = f"{kind} {number}"
+    caption.extend([link, f" {text}"])
+    return name, caption
+
+
 def number_figures(soup, chapter):
-    images = soup.select("div.cell_output img")
-    for count, image in enumerate(images, 1):
-        number = f"{chapter}{count}"
-        figure = image.wrap(soup.new_tag("figure", id=f"figure-{number.replace('.', '-')}"))
-        caption = soup.new_tag("figcaption")
-        link = soup.new_tag("a", href=f"#{figure['id']}")
-        link.string = f"Figure {number}"
-        caption.extend([link, f" {beginning(image['alt'])}"])
+    for count, image in enumerate(soup.select("div.cell_output img, p > img"), 1):
+        text = beginning(image["alt"])
+        name, caption = captioned(soup, "Figure", f"{chapter}{count}", text, "figcaption")
+        figure = image.wrap(soup.new_tag("figure", id=name))
         figure.append(caption)
+        if figure.parent.name == "p":
+            figure.parent.unwrap()
+
+
+def number_tables(soup, chapter):
+    """A table says what its section is about."""
+    tables = [t for t in soup.find_all("table") if not t.find_parent(class_="cell_output")]
+    for count, table in enumerate(tables, 1):
+        heading = table.find_previous(re.compile("h[1-6]"))
+        text = heading.find(string=lambda s: s.parent.get("class") != ["section-number"])
+        name, caption = captioned(soup, "Table", f"{chapter}{count}", text.strip(), "caption")
+        table["id"] = name
+        table.insert(0, caption)
+
+
+def refer_by_number(soup):
+    """ "The figure below" becomes its number, and leads there; so does "the table above"."""
+    for text in soup.find_all(string=POINTED):
+        found = POINTED.search(text)
+        tag = "table" if found[1] == "table" else "figure"
+        look = text.find_previous if found[2] == "above" else text.find_next
+        there = look(tag, id=re.compile(f"^{tag}-"))
+        link = soup.new_tag("a", href=f"#{there['id']}")
+        link.string = there.find(["figcaption", "caption"]).a.string
+        text.replace_with(text[: found.start()], link, text[found.end() :])
 
 
 def as_a_book(app, page, template, context, doctree):
-    if not page.startswith("notebooks/"):
+    if not page.startswith(NUMBERED):
         return
     soup = BeautifulSoup(context["body"], "html.parser")
+    chapter = re.match(r"notebooks/0*(\d+)_", page)
     mark_predictions(soup)
-    number_figures(soup, chapter_number(app, page))
+    number_figures(soup, f"{chapter[1]}." if chapter else "")
+    number_tables(soup, f"{chapter[1]}." if chapter else "")
+    refer_by_number(soup)
     context["body"] = str(soup)
 
 
