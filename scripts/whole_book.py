@@ -123,12 +123,8 @@ def join():
 {"".join(map(str, others))}</main></body></html>"""
 
 
-def open_joined(playwright):
-    """The page in a browser, its formulas set and its figures there."""
-    browser = playwright.chromium.launch(
-        executable_path=chromium.find() or sys.exit("a Chromium or Chrome is needed"),
-        args=["--no-sandbox"],
-    )
+def open_joined(browser):
+    """The page in a browser, its formulas set."""
     page = browser.new_page(color_scheme="light")
     page.set_default_timeout(300_000)  # it is a long page
     page.goto(JOINED.as_uri())
@@ -202,17 +198,25 @@ def single(page):
     return target
 
 
-def main():
+def make(browser, editions):
+    """Write some of the editions, by name; yields their paths."""
     JOINED.write_text(join(), "utf-8")
     try:
-        with sync_playwright() as playwright:
-            page = open_joined(playwright)
-            for make in [known for known in (pdf, single) if known.__name__ in sys.argv[1:]]:
-                target = make(page)
-                print(f"{target}, {target.stat().st_size / 1e6:.1f} MB")
-            page.context.browser.close()
+        page = open_joined(browser)
+        for edition in editions:
+            yield {"pdf": pdf, "single": single}[edition](page)
+        page.close()
     finally:
         JOINED.unlink()
+
+
+def main():
+    path = chromium.find() or sys.exit("a Chromium or Chrome is needed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for target in make(browser, sys.argv[1:]):
+            print(f"{target}, {target.stat().st_size / 1e6:.1f} MB")
+        browser.close()
 
 
 if __name__ == "__main__":

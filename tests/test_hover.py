@@ -1,7 +1,7 @@
 """Terms, papers and equations show what they are: by pointer, by keyboard, and to checkers."""
 
 import pytest
-from test_site import CHAPTERS, SITE, address, soup, visit  # noqa: F401
+from test_site import CHAPTERS, SITE, soup, visit
 
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="no site: run make book first")
 PAGES = [f"notebooks/{name}.html" for name in CHAPTERS]
@@ -59,7 +59,7 @@ def test_equations_are_the_vit_papers_own():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hover_and_focus_show_it_and_escape_closes_it(browser, address, kind):  # noqa: F811
+def test_hover_and_focus_show_it_and_escape_closes_it(browser, address, kind):
     selector, piece = KINDS[kind]
     view, faults = visit(browser, address, PAGES[2], "light", 1280)
     link, shown = view.locator(selector).first, view.locator(".tip:visible")
@@ -95,7 +95,7 @@ def test_hover_and_focus_show_it_and_escape_closes_it(browser, address, kind):  
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_shown_tip_is_on_the_screen_and_breaks_no_rule(
     browser,
-    address,  # noqa: F811
+    address,
     theme,
     width,
     kind,

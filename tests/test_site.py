@@ -1,11 +1,9 @@
 """The built pages: links, alternative texts, no outside resources, and a real browser."""
 
 import functools
-import http.server
 import json
 import re
 import sys
-import threading
 from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
@@ -112,20 +110,6 @@ def test_set_up_and_progress_bars_stay_off_the_page(name):
     assert "google.colab" not in text
     assert not re.search(r"\d+% \|", text)
     assert "<Figure size" not in text and "object at 0x" not in text
-
-
-@pytest.fixture(scope="module")
-def address():
-    handler = functools.partial(QuietHandler, directory=str(SITE))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 def visit(browser, address, page, theme, width, touch=False):

@@ -5,7 +5,6 @@ import re
 import pytest
 import whole_book
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
 
 pytestmark = pytest.mark.skipif(not whole_book.SITE.exists(), reason="no site: make book first")
 SOME = ["book/intro.html", "notebooks/03_attention.html", "book/equations.html"]
@@ -43,16 +42,13 @@ def test_files_are_found_from_where_it_lies(joined):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(browser, tmp_path_factory):
     """Both editions of three pages, and the folder they are in."""
-    if not whole_book.chromium.find():
-        pytest.skip("no browser")
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(whole_book, "contents", lambda: SOME)
         patch.setattr(whole_book, "TARGETS", folder)
-        patch.setattr("sys.argv", ["whole_book.py", "pdf", "single"])
-        whole_book.main()
+        assert len(list(whole_book.make(browser, ["pdf", "single"]))) == 2
     return folder
 
 
@@ -65,25 +61,21 @@ def test_the_pdf_has_pages_numbers_an_outline_and_links(made):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_single_file_needs_no_other(made, theme):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=whole_book.chromium.find(), args=["--no-sandbox"]
-        )
-        page = browser.new_page(color_scheme=theme, viewport={"width": 390, "height": 800})
-        asked, said = [], []
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        address = (made / "book.html").as_uri()
-        page.goto(address, wait_until="load")
-        outside = [url for url in asked if not url.startswith(("data:", address))]
-        assert not outside and not said
-        assert page.locator("html").get_attribute("data-theme") == theme
-        assert page.locator("mjx-container").count() > 50  # formulas are set
-        assert page.locator(".vv button").count() > 3  # and the viewer lives
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        page.locator("nav.whole a", has_text="Attention").first.click()
-        assert page.url.endswith("#03_attention")
-        assert page.locator("[id='03_attention'] h1").is_visible()
-        browser.close()
+def test_the_single_file_needs_no_other(browser, made, theme):
+    page = browser.new_page(color_scheme=theme, viewport={"width": 390, "height": 800})
+    asked, said = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    address = (made / "book.html").as_uri()
+    page.goto(address, wait_until="load")
+    outside = [url for url in asked if not url.startswith(("data:", address))]
+    assert not outside and not said
+    assert page.locator("html").get_attribute("data-theme") == theme
+    assert page.locator("mjx-container").count() > 50  # formulas are set
+    assert page.locator(".vv button").count() > 3  # and the viewer lives
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("nav.whole a", has_text="Attention").first.click()
+    assert page.url.endswith("#03_attention")
+    assert page.locator("[id='03_attention'] h1").is_visible()
+    page.close()

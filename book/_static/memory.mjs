@@ -1,9 +1,10 @@
-// What the book remembers of a reader, in this browser only: the last place, and which
-// chapters were read to the end. Nothing is sent anywhere; one button forgets it all.
+// What the book remembers of a reader, in this browser only: the last place, which chapters
+// were read to the end, and predictions (asking.mjs). Nothing is sent anywhere; one button
+// forgets it all.
 
 const KEY = "vitbook";
 
-/** What is remembered: { place: { page, title, anchor, heading }, read: [page, …] }. */
+/** What is remembered: { place: { page, title, anchor, heading }, read: [page, …], answers }. */
 function recall() {
   try {
     return { read: [], ...JSON.parse(localStorage.getItem(KEY)) };
@@ -78,7 +79,7 @@ function offerToForget(footer) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "forget";
-  button.textContent = "Forget what I have read";
+  button.textContent = "Forget what I have read and answered";
   button.addEventListener("click", () => {
     localStorage.removeItem(KEY);
     document.querySelector(".go-on")?.remove();
@@ -93,6 +94,9 @@ if (here.startsWith("notebooks/") && article) followReader(article);
 const cover = document.querySelector(".cover");
 if (cover) offerToGoOn(cover);
 const footer = document.querySelector(".bd-footer-content__inner, footer");
-const { place, read } = recall();
-if (footer && (place || read.length)) offerToForget(footer);
+const { place, read, answers } = recall();
+if (footer && (place || read.length || answers)) offerToForget(footer);
+addEventListener("vitbook-answer", () => {
+  if (footer && !footer.querySelector(".forget")) offerToForget(footer);
+});
 showRead();

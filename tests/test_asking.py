@@ -1,0 +1,142 @@
+"""Predictions and questions: complete, one right answer, waiting on the site only."""
+
+import re
+
+import nbformat
+import pytest
+from bs4 import BeautifulSoup
+from conftest import ROOT
+
+from notebooks import PATHS, cells, tags
+from vitbook.exercises import foresee, quiz
+from vitbook.exercises.asking import questions
+
+ASKING = [path for path in PATHS if any("foresee(" in c.source for c in cells(path, "code"))]
+chapters = pytest.mark.parametrize("path", ASKING, ids=lambda path: path.stem)
+
+
+def number(path):
+    return int(path.stem[:2])
+
+
+@chapters
+def test_each_prediction_takes_an_answer_before_the_next_cell(path):
+    known, found = questions(number(path))["predictions"], 0
+    everything = nbformat.read(path, 4).cells
+    for cell, after in zip(everything, everything[1:], strict=False):
+        if cell.cell_type == "markdown" and "**Predict, then run" in cell.source:
+            found += 1
+            assert after.source == f"foresee({number(path)}, {found})"
+            assert "remove-input" in tags(after)
+    assert found == len(known)
+    ends = [c.source for c in cells(path, "code")]
+    assert f"quiz({number(path)})" in ends and f"tally({number(path)})" in ends
+
+
+@chapters
+def test_questions_have_one_right_answer_and_a_reason_for_each_other(path):
+    known = questions(number(path))
+    assert len(known["quiz"]) == 5
+    for question in (*known["predictions"], *known["quiz"]):
+        assert question["about"] and question["ask"].rstrip().endswith(("?", "…"))
+        if "choices" in question:
+            assert 2 <= len(question["choices"]) <= 5
+            assert sum(choice.get("right", False) for choice in question["choices"]) == 1
+            said = [choice["says"] for choice in question["choices"]]
+        else:
+            said = [question["says"], question["low"], question["high"]]
+            assert isinstance(question["number"], int | float)
+        assert len(set(said)) == len(said)
+        assert all(3 <= len(one.split()) <= 30 and one.endswith((".", "?")) for one in said)
+
+
+@chapters
+def test_the_right_answer_is_not_always_at_the_same_place(path):
+    known = questions(number(path))
+    places = [
+        [bool(choice.get("right")) for choice in question["choices"]].index(True)
+        for question in (*known["predictions"], *known["quiz"])
+        if "choices" in question
+    ]
+    assert len(set(places)) > 1
+
+
+def test_what_is_not_asked_is_refused():
+    with pytest.raises(ValueError, match="chapter 99 asks nothing"):
+        quiz(99)
+    with pytest.raises(ValueError, match="chapter 3 has predictions 1 to 4, got 5"):
+        foresee(3, 5)
+
+
+def test_it_can_be_read_without_scripts():
+    soup = BeautifulSoup(foresee(3, 1).text, "html.parser")
+    assert len(soup.select("ol > li")) == 3
+    assert soup.details.summary.text == "Show me" and "right." in soup.details.text
+    assert repr(foresee(3, 1)) == repr(quiz(3))  # no address in it
+
+
+def page(browser, view, tmp_path):
+    """A widget alone in a page, as Colab shows it."""
+    file = tmp_path / "page.html"
+    file.write_text(f"<!DOCTYPE html><meta charset=utf-8><body>{view.text}", "utf-8")
+    opened = browser.new_context().new_page()
+    opened.goto(file.as_uri())
+    return opened
+
+
+def test_every_choice_says_its_own(browser, tmp_path):
+    opened = page(browser, quiz(3), tmp_path)
+    for field, question in zip(
+        opened.locator("fieldset").all(), questions(3)["quiz"], strict=True
+    ):
+        assert field.locator("legend").inner_text() == question["ask"]
+        for label, choice in zip(
+            field.locator("label").all(), question["choices"], strict=True
+        ):
+            label.click()
+            right = "Yes." if choice.get("right") else "Not so."
+            assert field.get_by_role("status").inner_text() == f"{right} {choice['says']}"
+
+
+def test_a_number_is_told_on_which_side_it_lies(browser, tmp_path):
+    opened, question = page(browser, foresee(3, 2), tmp_path), questions(3)["predictions"][1]
+    for given, said in (("8.3", "says"), ("4", "low"), ("64", "high")):
+        opened.get_by_label("Your number").fill(given)
+        opened.keyboard.press("Enter")
+        assert question[said] in opened.get_by_role("status").inner_text()
+
+
+def test_show_me_shows(browser, tmp_path):
+    opened = page(browser, foresee(3, 1), tmp_path)
+    opened.get_by_role("button", name="Show me").click()
+    assert opened.get_by_role("status").inner_text().startswith("row 1, column 3.")
+
+
+site = pytest.mark.skipif(
+    not (ROOT / "_build/html").exists(), reason="no site: make book first"
+)
+
+
+@site
+@pytest.mark.parametrize("scripts", [True, False])
+def test_what_lies_below_waits_for_an_answer(browser, address, scripts):
+    context = browser.new_context(java_script_enabled=scripts)
+    opened = context.new_page()
+    opened.goto(f"{address}/notebooks/03_attention.html")
+    figure, said = opened.locator("#figure-3-1"), opened.get_by_text("Row 1, column 3.").first
+    assert figure.is_visible() == said.is_visible() == (not scripts)
+    if scripts:
+        opened.locator("fieldset").first.locator("input").nth(1).focus()
+        opened.keyboard.press("Space")  # by keyboard, and wrong
+        assert figure.is_visible() and said.is_visible()
+        tally = opened.locator(".va-says", has_text="You foresaw 0 of 1 so far")
+        assert "which axis looks" in tally.inner_text()
+        opened.reload()
+        assert figure.is_visible()
+        assert opened.locator("fieldset").first.locator("input").nth(1).is_checked()
+        opened.get_by_role("button", name=re.compile("Forget")).click()
+        opened.reload()
+        assert not figure.is_visible()
+        opened.emulate_media(media="print")
+        assert figure.is_visible()
+    context.close()

@@ -1,0 +1,155 @@
+// Questions that take an answer first. ask(element, data) draws some, tally(element, data)
+// counts what was foreseen. On the site what lies below a prediction waits for the answer, and
+// the browser remembers it; elsewhere an output can neither hide another nor remember.
+
+const STYLE = `
+.va { font: 15px/1.5 system-ui, sans-serif; max-width: 760px; color: inherit; }
+.va fieldset { border: 1px solid currentColor; border-radius: 6px; padding: 8px 14px; margin: 0 0 12px; }
+.va legend { float: left; width: 100%; padding: 0; margin: 0 0 6px; font: inherit; font-weight: 600; }
+.va legend + * { clear: both; }
+.va label { display: flex; gap: 8px; align-items: center; min-height: 36px; cursor: pointer; }
+.va input, .va button { font: inherit; color: inherit; }
+.va input[type="number"] { width: 9em; background: transparent; border: 1px solid currentColor; border-radius: 6px; padding: 4px 8px; }
+.va button { background: transparent; border: 1px solid currentColor; border-radius: 6px; padding: 4px 10px; min-height: 36px; cursor: pointer; }
+.va-row { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin: 6px 0 0; }
+.va-says { margin: 8px 0 0; }
+.va-says b { font-weight: 600; }
+.va-says:empty { display: none; }
+@media screen { .va-waits { visibility: hidden; } }
+`;
+const KEY = "vitbook";
+
+/** What this browser remembers: { "3 predictions 1": { given, right } }. */
+function answers() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY))?.answers ?? {};
+  } catch {
+    return {}; // denied, or something else lies there
+  }
+}
+
+function keep(name, answer) {
+  try {
+    const all = JSON.parse(localStorage.getItem(KEY)) ?? {};
+    localStorage.setItem(KEY, JSON.stringify({ ...all, answers: { ...answers(), [name]: answer } }));
+  } catch {
+    // denied or full: then nothing is remembered
+  }
+  dispatchEvent(new Event("vitbook-answer"));
+}
+
+function make(tag, set = {}, children = []) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(set)) {
+    if (name === "html") made.innerHTML = value;
+    else if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** What a page shows between a question and its explanation, that included. */
+function below(element) {
+  const waiting = [];
+  let output = false;
+  let prose = false;
+  for (let part = element.closest("div.cell")?.nextElementSibling; part; part = part.nextElementSibling) {
+    const shown = part.matches("div.cell") && part.querySelector(".cell_output");
+    if (part.matches("section") || shown?.querySelector?.(".vitbook-ask")) break;
+    if (part.matches("div.cell")) {
+      if (prose) break;
+      if (shown) waiting.push(shown);
+      output ||= Boolean(shown);
+    } else if (output) {
+      prose = true;
+      waiting.push(part);
+    }
+  }
+  return waiting;
+}
+
+/** What is said of an answer: [whether it is right, the sentence]. */
+function judge(question, given) {
+  if (question.choices) return [Boolean(question.choices[given].right), question.choices[given].says];
+  const { number, within = 0.05, says, low, high } = question;
+  const right = Math.abs(given - number) <= within * Math.abs(number);
+  return [right, right ? says : given < number ? low : high];
+}
+
+export function ask(element, data) {
+  const wait = data.kind === "predictions" && document.querySelector("article.bd-article") ? below(element) : [];
+  const drawn = data.questions.map((question, i) => {
+    const name = `${data.chapter} ${data.kind} ${data.first + i}`;
+    const says = make("p", { class: "va-says", role: "status", "aria-live": "polite" });
+    const answer = (given, again) => {
+      const [right, sentence] = judge(question, given);
+      says.innerHTML = `<b>${right ? "Yes." : "Not so."}</b> ${sentence}`;
+      if (!again) keep(name, { given, right });
+      reveal();
+    };
+    const show = make("button", {
+      type: "button",
+      onclick: () => {
+        const [, sentence] = question.choices ? judge(question, question.choices.findIndex((one) => one.right)) : judge(question, question.number);
+        const which = question.choices ? question.choices.find((one) => one.right).text : question.number;
+        says.innerHTML = `<b>${which}.</b> ${sentence}`;
+        keep(name, { right: false });
+        reveal();
+      },
+    }, ["Show me"]);
+    const fields = question.choices
+      ? question.choices.map((choice, k) => make("label", {}, [
+          make("input", { type: "radio", name: `${element.dataset.key}-${i}`, value: k, onchange: () => answer(k) }),
+          make("span", { html: choice.text }),
+        ]))
+      : [make("label", {}, ["Your number ", make("input", {
+          type: "number", step: "any",
+          onchange: (event) => event.target.value !== "" && answer(Number(event.target.value)),
+        })])];
+    const field = make("fieldset", {}, [
+      make("legend", { html: question.ask }), ...fields, make("div", { class: "va-row" }, [show]), says,
+    ]);
+    const before = answers()[name];
+    if (before) {
+      if (before.given === undefined) show.click();
+      else {
+        const input = field.querySelectorAll("input")[question.choices ? before.given : 0];
+        if (question.choices) input.checked = true;
+        else input.value = before.given;
+        answer(before.given, true);
+      }
+    }
+    return field;
+  });
+  function reveal() {
+    for (const part of wait.splice(0)) part.classList.remove("va-waits");
+  }
+  for (const part of wait) part.classList.add("va-waits");
+  element.replaceChildren(make("div", { class: "va" }, [make("style", { html: STYLE }), ...drawn]));
+}
+
+export function tally(element, data) {
+  const says = make("p", { class: "va-says", role: "status" });
+  function draw() {
+    const given = data.about.map((about, i) => ({ about, ...answers()[`${data.chapter} predictions ${i + 1}`] }));
+    const made = given.filter((one) => one.right !== undefined);
+    const missed = made.filter((one) => !one.right).map((one) => one.about);
+    says.textContent = !made.length
+      ? `This chapter asks for ${data.about.length} predictions. How many come true?`
+      : `You foresaw ${made.length - missed.length} of ${made.length} so far, of ${data.about.length} in this chapter.`
+        + (missed.length ? ` What surprised you: ${missed.join("; ")}. Your picture of these is worth a second look.` : "");
+  }
+  addEventListener("vitbook-answer", draw);
+  draw();
+  element.replaceChildren(make("div", { class: "va" }, [make("style", { html: STYLE }), says]));
+}
+
+/** Draw every widget of a key that is not drawn yet. */
+export function start(key, draw) {
+  const text = document.querySelector(`[data-for="${key}"]`).textContent;
+  for (const element of document.querySelectorAll(`[data-key="${key}"]:not([data-drawn])`)) {
+    element.dataset.drawn = "";
+    draw(element, JSON.parse(text));
+  }
+}
