@@ -7,17 +7,23 @@ import re
 from pathlib import Path
 
 import pytest
+import right_programs
 import torch
+import torch.nn.functional as F
 import wrong_programs
 from companions import companion
 
+from vitbook import VisionTransformer, preset, training
+from vitbook.data import normalize
 from vitbook.exercises import TASKS, Question, check
+from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
 
 ROOT = Path(__file__).resolve().parents[1]
 
-for module in pkgutil.iter_modules(wrong_programs.__path__):
-    importlib.import_module(f"wrong_programs.{module.name}")
+for kind in (right_programs, wrong_programs):
+    for module in pkgutil.iter_modules(kind.__path__):
+        importlib.import_module(f"{kind.__name__}.{module.name}")
 
 tasks = pytest.mark.parametrize("number", TASKS)
 written = pytest.mark.parametrize(
@@ -78,6 +84,12 @@ def test_every_slip_is_made_by_a_wrong_program(number):
 def test_a_wrong_program_is_told_what_is_wrong(number, message, answer):
     verdict = check(number, answer)
     assert verdict.right is False and message in verdict.text, verdict
+
+
+@pytest.mark.parametrize("number, answer", right_programs.RIGHT)
+def test_a_right_program_of_another_form_is_right(number, answer):
+    verdict = check(number, answer)
+    assert verdict.right is True, verdict
 
 
 @tasks
@@ -146,6 +158,28 @@ def in_single(q, k, v):
 @pytest.mark.parametrize("answer", [einsum, in_single])
 def test_another_form_rounding_and_precision_are_no_mistakes(answer):
     assert check("3.5", answer).right
+
+
+def same(number, program):
+    """Whether a program of the package gives what the solution gives, on every case."""
+    task = TASKS[number]
+    for _, given in task.cases():
+        found, expected = (task.run(p, *copies(given)) for p in (program, task.solution))
+        assert not difference(found, expected), number
+
+
+def test_solutions_of_chapter_5_are_what_the_package_does():
+    same("5.5", lambda logits, labels, e: F.cross_entropy(logits, labels, label_smoothing=e))
+    rates = {"steps": 50, "peak": 0.004, "warmup": 0.1}
+    for step in range(50):
+        ours = TASKS["5.7"].solution(step, **rates)
+        assert ours == training.learning_rate(step, **rates)
+    model = VisionTransformer(preset("digits"))
+    groups = [f(model, 0.3) for f in (TASKS["5.6"].solution, training.parameter_groups)]
+    for mine, theirs in zip(*groups, strict=True):
+        assert [id(p) for p in mine["params"]] == [id(p) for p in theirs["params"]]
+    shade = torch.arange(0, 250, 2, dtype=torch.uint8).reshape(1, 5, 5, 5)
+    assert torch.equal(TASKS["5.9"].solution(shade, [0.5] * 5, [0.5] * 5), normalize(shade))
 
 
 def test_an_unknown_task_is_named():
