@@ -5,6 +5,7 @@ import json
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import right_programs
@@ -12,8 +13,9 @@ import torch
 import torch.nn.functional as F
 import wrong_programs
 from companions import companion
+from torch.testing import assert_close
 
-from vitbook import VisionTransformer, preset, training
+from vitbook import VisionTransformer, explain, faithfulness, preset, training
 from vitbook.data import normalize
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.checker import copies, difference
@@ -180,6 +182,30 @@ def test_solutions_of_chapter_5_are_what_the_package_does():
         assert [id(p) for p in mine["params"]] == [id(p) for p in theirs["params"]]
     shade = torch.arange(0, 250, 2, dtype=torch.uint8).reshape(1, 5, 5, 5)
     assert torch.equal(TASKS["5.9"].solution(shade, [0.5] * 5, [0.5] * 5), normalize(shade))
+
+
+def test_solutions_of_chapter_6_are_what_the_package_does():
+    for _, (weights, layer, registers) in TASKS["6.7"].cases():
+        kept = [0, *range(1 + registers, weights.shape[-1])]
+        theirs = explain.class_token_map(weights[..., kept], layer, (1, len(kept) - 1))
+        assert_close(TASKS["6.7"].solution(weights, layer, registers), theirs)
+    same("6.14", faithfulness.rank_correlation)
+    for _, (weights, share) in TASKS["6.8"].cases():
+        if share in (0.0, 0.5):
+            assert_close(
+                TASKS["6.8"].solution(weights, share), explain.rollout(weights, share > 0)
+            )
+    for _, (*recorded, class_token) in TASKS["6.9"].cases():
+        total = explain.gradients.relevance_of(*recorded)
+        model = SimpleNamespace(config=SimpleNamespace(pool="cls" if class_token else "mean"))
+        gained = total - torch.eye(total.shape[-1])
+        found = TASKS["6.9"].solution(*recorded, class_token)
+        assert_close(found, explain.gradients.readout(gained, model))
+    boxes = torch.tensor([[0, 4, 8, 12], [4, 0, 12, 8]])
+    inside = faithfulness.inside_boxes(boxes, (3, 5), 4)
+    maps = torch.arange(30.0).reshape(2, 15) % 11
+    for number, theirs in (("6.11", faithfulness.pointing), ("6.12", faithfulness.energy)):
+        assert_close(TASKS[number].solution(maps, boxes, (3, 5), 4), theirs(maps, inside))
 
 
 def test_an_unknown_task_is_named():

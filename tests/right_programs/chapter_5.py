@@ -159,7 +159,7 @@ def _(model, optimizer, images, labels, config, rate):
     loss = -(1 - config.label_smoothing) * scores[range(len(labels)), labels].mean()
     loss = loss - config.label_smoothing * scores.mean()
     if torch.isnan(loss) or torch.isinf(loss):
-        return float(loss)
+        return loss.item()
     loss.backward()
     norm = sum((p.grad**2).sum() for p in model.parameters()) ** 0.5
     for p in model.parameters():
@@ -167,7 +167,7 @@ def _(model, optimizer, images, labels, config, rate):
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
-    return float(loss)
+    return loss.item()
 
 
 @right("5.14")
