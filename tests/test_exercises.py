@@ -208,6 +208,11 @@ def test_solutions_of_chapter_6_are_what_the_package_does():
         assert_close(TASKS[number].solution(maps, boxes, (3, 5), 4), theirs(maps, inside))
 
 
+def test_a_wrong_scalar_is_shown_without_an_index():
+    verdict = check("5.5", lambda logits, labels, smoothing: logits.sum() * 0 + 7)
+    assert "it gives 7, not 0.3133." in verdict.text
+
+
 def test_an_unknown_task_is_named():
     with pytest.raises(ValueError, match=r"no task is called '9.9'; known: .*3.5, 3.6"):
         check("9.9", einsum)

@@ -30,7 +30,7 @@ def _(weights, layer=-1, registers=0):
 def _(weights, residual=0.5):
     eye = np.eye(weights.shape[-1])
     total = eye
-    for layer in weights.detach().numpy().mean(axis=2):
+    for layer in weights.numpy().mean(axis=2):
         total = ((1 - residual) * layer + residual * eye) @ total
     return torch.from_numpy(total)
 

@@ -907,3 +907,84 @@ wrong("5.17", "0.82, not 0.8")(0.94)
 wrong("5.17", "That is the loss where nothing was learned")(2.303)
 wrong("5.17", "That is the cost of the right class, not weighed")(0.198)
 wrong("5.17", "There are nine other classes")(0.241)
+
+# 5.18 Accuracy
+
+
+def is_hit(model, images, labels, best):
+    """(image,), asked all at once."""
+    order = model(images).detach().argsort(dim=1, descending=True)
+    return (order[:, :best] == labels.unsqueeze(1)).sum(1)
+
+
+def evaluating(count):
+    """A program that minds the mode, around one that counts."""
+
+    def program(model, images, labels, best=1, size=500):
+        before = model.training
+        model.train(False)
+        found = count(model, images, labels, best, size)
+        model.train(before)
+        return found
+
+    return program
+
+
+@wrong("5.18", "the model still trains while it is asked")
+def _(model, images, labels, best=1, size=500):
+    parts = zip(images.split(size), labels.split(size), strict=True)
+    return torch.cat([is_hit(model, *part, best) for part in parts]).double().mean()
+
+
+@wrong("5.18", "the model is left in evaluation mode")
+def _(model, images, labels, best=1, size=500):
+    return is_hit(model.eval(), images, labels, best).double().mean().item()
+
+
+@wrong("5.18", "the model is left in training mode")
+def _(model, images, labels, best=1, size=500):
+    hits = is_hit(model.eval(), images, labels, best).sum().item()
+    model.train()
+    return hits / len(images)
+
+
+@wrong("5.18", "the mean of the batches' shares")
+@evaluating
+def _(model, images, labels, best, size):
+    shares = [
+        is_hit(model, images[k : k + size], labels[k : k + size], best).double().mean()
+        for k in range(0, len(images), size)
+    ]
+    return torch.stack(shares).mean()
+
+
+@wrong("5.18", "only the largest logit is asked")
+@evaluating
+def _(model, images, labels, best, size):
+    return (model(images).argmax(1) == labels).double().mean().item()
+
+
+@wrong("5.18", "the smallest logits are asked")
+@evaluating
+def _(model, images, labels, best, size):
+    order = model(images).argsort(1)[:, :best]
+    return (order == labels[:, None]).any(1).double().mean().item()
+
+
+@wrong("5.18", "hits are counted; their share is asked for")
+@evaluating
+def _(model, images, labels, best, size):
+    return is_hit(model, images, labels, best).sum().item()
+
+
+@wrong("5.18", "divided by `best` as well")
+@evaluating
+def _(model, images, labels, best, size):
+    order = model(images).argsort(1, descending=True)[:, :best]
+    return (order == labels[:, None]).double().mean().item()
+
+
+@wrong("5.18", "that is the share of misses")
+@evaluating
+def _(model, images, labels, best, size):
+    return (is_hit(model, images, labels, best) == 0).double().mean().item()

@@ -1127,6 +1127,115 @@ The random numbers come from a generator of its own, `dice`, with `dice.get_stat
     "tensors themselves. A file never shows the difference.",
 )
 
+# 5.18 Accuracy -----------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def accuracy(model, images, labels, best=1, size=500):
+    """The share of pictures whose label is among the model's ``best`` largest logits."""
+    was_training = model.training
+    model.eval()
+    hits = 0
+    for some, truth in zip(images.split(size), labels.split(size), strict=True):
+        named = model(some).topk(best, dim=1).indices
+        hits += (named == truth[:, None]).any(dim=1).sum().item()
+    model.train(was_training)
+    return hits / len(labels)
+
+
+def held_out():
+    def case(n, width, classes, *rest):
+        weight = pencil(classes, width) + torch.arange(classes)[:, None] / 97
+        images = pencil(n, width, seed=2) + torch.arange(width) / 89
+        return weight, images, torch.arange(n) % classes, *rest
+
+    yield "two pictures at once", case(2, 3, 2, 1, 5, False)
+    yield "3 pictures, a model that was training", case(3, 2, 3, 1, 3, True)
+    yield "7 pictures in parts of 5", case(7, 3, 5, 1, 5, True)
+    yield "7 pictures, the best 2 of 5", case(7, 3, 5, 2, 4, False)
+    yield "11 pictures, the best 3 of 5", case(11, 3, 5, 3, 3, True)
+
+
+def asked(answer, weight, images, labels, best, size, training):
+    """The share, and what became of a model that was, or was not, in training."""
+    norm = nn.BatchNorm1d(images.shape[1], affine=False, dtype=images.dtype)
+    norm.running_mean += 2 - torch.arange(images.shape[1])  # unlike those of any batch
+    model = nn.Sequential(norm, linear(weight)).train(training)
+    share = answer(model, images, labels, best, size)
+    mode = "training" if model.training else "evaluation"
+    return None if share is None else {"the share": share, "the mode afterwards": mode}
+
+
+def counted(
+    switch=True,
+    after=lambda was: was,
+    mean=False,
+    largest=True,
+    only=None,
+    share=lambda hits, n, best: hits / n,
+):
+    """An accuracy with one thing changed."""
+
+    def program(model, images, labels, best=1, size=500):
+        was = model.training
+        model.train(was and not switch)
+        found = []
+        with torch.no_grad():
+            for some, truth in zip(images.split(size), labels.split(size), strict=True):
+                named = model(some).topk(only or best, dim=1, largest=largest).indices
+                found.append((named == truth[:, None]).any(dim=1).double())
+        model.train(after(was))
+        if mean:
+            return sum(part.mean().item() for part in found) / len(found)
+        return share(torch.cat(found).sum().item(), len(labels), best)
+
+    return program
+
+
+ACCURACY = Task(
+    number="5.18",
+    title="Among the best five",
+    text="With a thousand classes one also reports how often the label is among the five "
+    "largest logits. Write `accuracy` for any such number `best`, in batches of `size`, of "
+    "which the last may be smaller. While it counts, the model is in evaluation mode; "
+    "afterwards it is in the mode in which it came.",
+    minutes=15,
+    trains="what to switch off while measuring, and to switch back on",
+    section="The loop",
+    hints=(
+        "Which layers behave in another way while they train? What says in which mode a model "
+        "is?",
+        "`topk(best, dim=1).indices` names the classes; compare with the labels, which need an "
+        "axis more.",
+        "Count hits, not shares, and divide once at the end.",
+    ),
+    solution=accuracy,
+    cases=held_out,
+    run=asked,
+    slips={
+        "the model still trains while it is asked: `eval` is missing.": counted(switch=False),
+        "the model is left in evaluation mode; it came in training mode.": counted(
+            after=lambda was: False
+        ),
+        "the model is left in training mode, in which it did not come.": counted(
+            after=lambda was: True
+        ),
+        "the mean of the batches' shares: the last batch is smaller and counts too much.": (
+            counted(mean=True)
+        ),
+        "only the largest logit is asked: `best` is not used.": counted(only=1),
+        "the smallest logits are asked, not the largest.": counted(largest=False),
+        "hits are counted; their share is asked for.": counted(share=lambda h, n, best: h),
+        "divided by `best` as well: one hit among the best is a whole hit.": counted(
+            share=lambda h, n, best: h / n / best
+        ),
+        "that is the share of misses.": counted(share=lambda h, n, best: 1 - h / n),
+    },
+    why="A model left in evaluation mode goes on learning, without dropout and with frozen "
+    "norms, and nothing says so.",
+    shortcuts=("vitbook.training.accuracy",),
+)
+
 # Questions ----------------------------------------------------------------------------------
 
 STEPS = Question(
@@ -1253,4 +1362,5 @@ TASKS = (
     STEPS,
     SLOPE,
     FLOOR,
+    ACCURACY,
 )
