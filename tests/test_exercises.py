@@ -51,6 +51,15 @@ def test_the_stub_is_not_attempted(number, tmp_path):
 
 
 @written
+def test_the_stub_says_what_is_asked_for(number):
+    solution = TASKS[number].solution
+    assert solution.__doc__
+    if isinstance(solution, type):
+        methods = [m for n, m in vars(solution).items() if callable(m) and n != "__init__"]
+        assert all(method.__doc__ for method in methods)
+
+
+@written
 def test_the_solution_as_it_is_shown_is_right(number, tmp_path):
     task = TASKS[number]
     answer = defined(task, GIVEN + task.source, tmp_path)
