@@ -5,19 +5,27 @@ import json
 import pkgutil
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import right_programs
 import torch
+import torch.nn.functional as F
 import wrong_programs
 from companions import companion
+from torch.testing import assert_close
 
+from vitbook import VisionTransformer, explain, faithfulness, preset, training
+from vitbook.data import normalize
 from vitbook.exercises import TASKS, Question, check
+from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
 
 ROOT = Path(__file__).resolve().parents[1]
 
-for module in pkgutil.iter_modules(wrong_programs.__path__):
-    importlib.import_module(f"wrong_programs.{module.name}")
+for kind in (right_programs, wrong_programs):
+    for module in pkgutil.iter_modules(kind.__path__):
+        importlib.import_module(f"{kind.__name__}.{module.name}")
 
 tasks = pytest.mark.parametrize("number", TASKS)
 written = pytest.mark.parametrize(
@@ -40,6 +48,15 @@ def test_the_stub_is_not_attempted(number, tmp_path):
     answer = defined(task, GIVEN + stub(task.source, task.filled), tmp_path)
     verdict = check(number, answer)
     assert verdict.right is None and f"Write the body of {task.name}" in verdict.text, verdict
+
+
+@written
+def test_the_stub_says_what_is_asked_for(number):
+    solution = TASKS[number].solution
+    assert solution.__doc__
+    if isinstance(solution, type):
+        methods = [m for n, m in vars(solution).items() if callable(m) and n != "__init__"]
+        assert all(method.__doc__ for method in methods)
 
 
 @written
@@ -78,6 +95,12 @@ def test_every_slip_is_made_by_a_wrong_program(number):
 def test_a_wrong_program_is_told_what_is_wrong(number, message, answer):
     verdict = check(number, answer)
     assert verdict.right is False and message in verdict.text, verdict
+
+
+@pytest.mark.parametrize("number, answer", right_programs.RIGHT)
+def test_a_right_program_of_another_form_is_right(number, answer):
+    verdict = check(number, answer)
+    assert verdict.right is True, verdict
 
 
 @tasks
@@ -146,6 +169,57 @@ def in_single(q, k, v):
 @pytest.mark.parametrize("answer", [einsum, in_single])
 def test_another_form_rounding_and_precision_are_no_mistakes(answer):
     assert check("3.5", answer).right
+
+
+def same(number, program):
+    """Whether a program of the package gives what the solution gives, on every case."""
+    task = TASKS[number]
+    for _, given in task.cases():
+        found, expected = (task.run(p, *copies(given)) for p in (program, task.solution))
+        assert not difference(found, expected), number
+
+
+def test_solutions_of_chapter_5_are_what_the_package_does():
+    same("5.5", lambda logits, labels, e: F.cross_entropy(logits, labels, label_smoothing=e))
+    rates = {"steps": 50, "peak": 0.004, "warmup": 0.1}
+    for step in range(50):
+        ours = TASKS["5.7"].solution(step, **rates)
+        assert ours == training.learning_rate(step, **rates)
+    model = VisionTransformer(preset("digits"))
+    groups = [f(model, 0.3) for f in (TASKS["5.6"].solution, training.parameter_groups)]
+    for mine, theirs in zip(*groups, strict=True):
+        assert [id(p) for p in mine["params"]] == [id(p) for p in theirs["params"]]
+    shade = torch.arange(0, 250, 2, dtype=torch.uint8).reshape(1, 5, 5, 5)
+    assert torch.equal(TASKS["5.9"].solution(shade, [0.5] * 5, [0.5] * 5), normalize(shade))
+
+
+def test_solutions_of_chapter_6_are_what_the_package_does():
+    for _, (weights, layer, registers) in TASKS["6.7"].cases():
+        kept = [0, *range(1 + registers, weights.shape[-1])]
+        theirs = explain.class_token_map(weights[..., kept], layer, (1, len(kept) - 1))
+        assert_close(TASKS["6.7"].solution(weights, layer, registers), theirs)
+    same("6.14", faithfulness.rank_correlation)
+    for _, (weights, share) in TASKS["6.8"].cases():
+        if share in (0.0, 0.5):
+            assert_close(
+                TASKS["6.8"].solution(weights, share), explain.rollout(weights, share > 0)
+            )
+    for _, (*recorded, class_token) in TASKS["6.9"].cases():
+        total = explain.gradients.relevance_of(*recorded)
+        model = SimpleNamespace(config=SimpleNamespace(pool="cls" if class_token else "mean"))
+        gained = total - torch.eye(total.shape[-1])
+        found = TASKS["6.9"].solution(*recorded, class_token)
+        assert_close(found, explain.gradients.readout(gained, model))
+    boxes = torch.tensor([[0, 4, 8, 12], [4, 0, 12, 8]])
+    inside = faithfulness.inside_boxes(boxes, (3, 5), 4)
+    maps = torch.arange(30.0).reshape(2, 15) % 11
+    for number, theirs in (("6.11", faithfulness.pointing), ("6.12", faithfulness.energy)):
+        assert_close(TASKS[number].solution(maps, boxes, (3, 5), 4), theirs(maps, inside))
+
+
+def test_a_wrong_scalar_is_shown_without_an_index():
+    verdict = check("5.5", lambda logits, labels, smoothing: logits.sum() * 0 + 7)
+    assert "it gives 7, not 0.3133." in verdict.text
 
 
 def test_an_unknown_task_is_named():

@@ -145,8 +145,8 @@ def test_every_public_function_says_what_it_does():
     for path in (ROOT / "vitbook").rglob("*.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree) or path.stem == "version", path
-        if path.stem == "diagrams":
-            continue
+        if path.stem == "diagrams" or path.match("exercises/chapter_*"):
+            continue  # there, slips have sentences, and solutions are asked in test_exercises
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"

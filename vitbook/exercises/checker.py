@@ -99,6 +99,7 @@ def judge_question(task, answer):
 
 
 def same_answer(task, one, other):
+    """Whether two answers to a question count as one."""
     if task.choices:
         return one == other
     return abs(float(one) - float(other)) <= task.within * abs(float(other))
@@ -161,6 +162,7 @@ def settings():
 
 
 def put_back(before):
+    """Undo what would spoil the answers that come after."""
     torch.set_default_dtype(before["the default dtype"])
     torch.set_grad_enabled(before["whether gradients are kept"])
 
@@ -224,6 +226,7 @@ def difference(found, expected):
 
 
 def first_difference(pairs, sentence):
+    """The first of some named pairs that differ, in a sentence; nothing if none does."""
     for place, pair in pairs.items():
         if wrong := difference(*pair):
             return sentence.format(place, wrong)
@@ -231,6 +234,7 @@ def first_difference(pairs, sentence):
 
 
 def tensor_difference(found, expected):
+    """What is wrong with a tensor, the likely cause first; nothing if it is right."""
     if not isinstance(found, torch.Tensor):
         return f"a tensor is asked for, and this is {kind(found)}."
     if found.shape != expected.shape:
@@ -249,6 +253,8 @@ def tensor_difference(found, expected):
     shares = found[big] / expected[big]
     if shares.numel() > 1 and close(shares, shares.mean().expand_as(shares)):
         return f"right up to a factor of {shares.mean():.3g}."
+    if not expected.ndim:
+        return f"it gives {found:.4g}, not {expected:.4g}."
     place = (found - expected).abs().flatten().argmax().item()
     index = [int(i) for i in torch.unravel_index(torch.tensor(place), found.shape)]
     is_there, belongs = found.flatten()[place], expected.flatten()[place]
@@ -300,12 +306,13 @@ def in_single_precision(task, answer):
 def gradients(task, answer):
     """Whether the result can be learned through, as far as the solution can."""
     *_, (_, given) = task.cases()
-    right, found = (
-        learned_through(task, program, given) for program in (task.solution, answer)
-    )
-    if right and not found:
+    right = learned_through(task, task.solution, given)
+    if not right:
+        return ""
+    found = learned_through(task, answer, given)
+    if not found:
         return "The numbers are right, but no gradient comes through: detach or no_grad?"
-    if right and difference(found, right):
+    if difference(found, right):
         return "The numbers are right, but gradients are lost on the way: a detach inside?"
     return ""
 
@@ -322,6 +329,7 @@ def learned_through(task, program, given):
 
 
 def is_float(thing):
+    """Whether it is a tensor that gradients could run through."""
     return isinstance(thing, torch.Tensor) and thing.is_floating_point()
 
 
@@ -340,6 +348,7 @@ def copies(given):
 
 
 def copy_of(thing):
+    """A copy that shares nothing with the original."""
     if isinstance(thing, torch.Tensor):
         return thing.clone()
     if isinstance(thing, torch.Generator):

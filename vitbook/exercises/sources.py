@@ -17,6 +17,7 @@ EMPTY = ("...", "pass", "raise NotImplementedError", "raise NotImplementedError(
 
 
 def name_of(answer):
+    """What a reader called it."""
     return getattr(answer, "__name__", "your function")
 
 

@@ -1,0 +1,276 @@
+"""Your own Vision Transformer: what passed its check is kept, and put together.
+
+``check`` writes what is right into my_vit.py, beside your notebook. :func:`assemble` builds a
+model out of it and takes from the package what is still missing; :func:`trial` trains a layer of
+yours on a task that nobody solves without looking in the right place.
+"""
+
+import contextlib
+import runpy
+import re
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+from vitbook.attention import MultiHeadSelfAttention, attention
+from vitbook.embeddings import Embeddings, PatchEmbedding
+from vitbook.encoder import MLP, DropPath, EncoderBlock
+from vitbook.exercises.sources import GIVEN, file_lines, source_of
+from vitbook.vit import VisionTransformer
+
+FILE = "my_vit.py"
+MARK = re.compile(r"^# ---- ([\d.]+) (.*?) ----$", re.M)
+
+
+# The file ------------------------------------------------------------------------------------
+
+
+def keep(task, answer, path=FILE):
+    """Write a right answer into the file, in the place of an earlier one; gives its source.
+
+    Only what was typed into a notebook is kept, and no solution of ours.
+    """
+    typed = getattr(answer, "__module__", "") == "__main__"
+    source = source_of(answer) if callable(answer) else None
+    if not typed or not source or "# @title Solution" in file_lines(answer):
+        return ""
+    sections = kept(path) | {task.number: (task.title, f"{task.names}\n{source}".strip())}
+    ordered = sorted(sections.items(), key=lambda item: [int(n) for n in item[0].split(".")])
+    text = "".join(f"\n\n# ---- {n} {title} ----\n{code}\n" for n, (title, code) in ordered)
+    head = '"""My own Vision Transformer, from the exercises of vitbook."""\n\n'
+    Path(path).write_text(head + GIVEN + text, encoding="utf-8")
+    return source
+
+
+def kept(path=FILE):
+    """What the file holds: {number: (title, source)}."""
+    if not Path(path).exists():
+        return {}
+    _, *pieces = MARK.split(Path(path).read_text("utf-8"))
+    return {
+        number: (title, code.strip())
+        for number, title, code in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)
+    }
+
+
+def parts(tasks, path=FILE):
+    """The parts of a model that the file holds: {part: function or class}."""
+    numbers = kept(path)
+    names = runpy.run_path(str(path)) if numbers else {}
+    return {
+        task.part: names[task.name]
+        for task in tasks.values()
+        if task.number in numbers and getattr(task, "part", "")
+    }
+
+
+def progress(tasks, path=FILE):
+    """How far you are, chapter by chapter, as a table."""
+    done, lines = kept(path), ["chapter  to write  kept"]
+    for chapter in sorted({number.split(".")[0] for number in tasks}):
+        here = [n for n, t in tasks.items() if n.split(".")[0] == chapter and hasattr(t, "part")]
+        lines.append(f"{chapter:>7}  {len(here):>8}  {sum(n in done for n in here):>4}")
+    return "\n".join(lines)
+
+
+# The model -----------------------------------------------------------------------------------
+
+
+def assemble(config, mine):
+    """A Vision Transformer out of your parts.
+
+    Args:
+        config: a :class:`vitbook.ViTConfig`.
+        mine: {part: function or class}, as :func:`parts` reads them.
+
+    Returns:
+        The model, as the package would start it, and the names of your parts that it uses.
+        Whatever they lack (dropout, attention without biases) the configuration must not ask for.
+    """
+    model, used = VisionTransformer(config), []
+    for part, (kind, made) in PLACES.items():
+        if part in mine:
+            replace(model, kind, made, mine)
+            used.append(part)
+    return model, used
+
+
+def replace(model, kind, made, mine):
+    """Put ``made(old, mine)`` in the place of every module of a kind, with its weights."""
+    for parent in list(model.modules()):
+        for name, old in list(parent.named_children()):
+            if type(old) is kind:
+                new = made(old, mine)
+                new.load_state_dict(old.state_dict())
+                setattr(parent, name, new)
+
+
+class MyAttention(MultiHeadSelfAttention):
+    """Heads split, looked and joined by what the reader wrote of it."""
+
+    def __init__(self, old, mine):
+        super().__init__(old.out.in_features, old.heads)
+        self.mine = mine
+
+    def forward(self, x):
+        split = self.mine.get("split_heads", default_split)
+        look = self.mine.get("attention", attention)
+        join = self.mine.get("join_heads", default_join)
+        q, k, v = (split(part, self.heads) for part in self.qkv(x).chunk(3, dim=-1))
+        output, weights = look(q, k, v)
+        if self.record is not None:
+            self.record(weights)
+        return self.out(join(output))
+
+
+def default_split(x, heads):
+    return rearrange(x, "b n (heads d) -> b heads n d", heads=heads)
+
+
+def default_join(x):
+    return rearrange(x, "b heads n d -> b n (heads d)")
+
+
+class MyLayerNorm(nn.LayerNorm):
+    def __init__(self, old, mine):
+        super().__init__(old.normalized_shape, eps=old.eps)
+        self.mine = mine["layer_norm"]
+
+    def forward(self, x):
+        return self.mine(x, self.weight, self.bias, self.eps)
+
+
+class MyDropPath(DropPath):
+    def __init__(self, old, mine):
+        super().__init__(old.rate)
+        self.mine = mine["drop_path"]
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        return self.mine(x, self.rate, torch.rand(len(x), device=x.device))
+
+
+class MyEmbeddings(Embeddings):
+    """The class token put in front by the reader's function."""
+
+    def __init__(self, old, mine):
+        nn.Module.__init__(self)
+        self.patches, self.class_token, self.position = old.patches, old.class_token, old.position
+        self.mine = mine["class_token"]
+
+    def forward(self, images):
+        tokens = self.patches(images)
+        if self.class_token is not None:
+            tokens = self.mine(tokens, self.class_token)
+        return tokens + self.position
+
+
+def my_patches(old, mine):
+    return mine["patch_projection"](old.patch_size, old.channels, old.projection.out_features)
+
+
+def my_mlp(old, mine):
+    return mine["mlp"](old.fc1.in_features, old.fc1.out_features)
+
+
+def my_self_attention(old, mine):
+    return mine["self_attention"](old.out.in_features, old.heads)
+
+
+def my_block(old, mine):
+    """The reader's block around the parts that stand there already."""
+    dim, hidden = old.norm1.normalized_shape[0], old.norm1.normalized_shape[0]
+    new = mine["block"](dim, 1, hidden)
+    for name, child in old.named_children():
+        setattr(new, name, child)
+    return new
+
+
+# {part: (what of the package it replaces, how it is made)}; a part of a part comes first.
+PLACES = {
+    "attention": (MultiHeadSelfAttention, MyAttention),
+    "split_heads": (MultiHeadSelfAttention, MyAttention),
+    "join_heads": (MultiHeadSelfAttention, MyAttention),
+    "self_attention": (MultiHeadSelfAttention, my_self_attention),
+    "mlp": (MLP, my_mlp),
+    "layer_norm": (nn.LayerNorm, MyLayerNorm),
+    "drop_path": (DropPath, MyDropPath),
+    "patch_projection": (PatchEmbedding, my_patches),
+    "class_token": (Embeddings, MyEmbeddings),
+    "block": (EncoderBlock, my_block),
+}
+
+
+# A trial -------------------------------------------------------------------------------------
+
+PEOPLE, WIDTH, HEADS = 5, 32, 2
+
+
+def room(images, dice):
+    """Chapter 3's rooms: everyone has a name, a wish, and a note in one of four colours.
+
+    Returns:
+        what each says, (room, person, 2 · people + 4), and the colour that each wishes to hear.
+    """
+    name = torch.stack([torch.randperm(PEOPLE, generator=dice) for _ in range(images)])
+    wish = torch.randint(PEOPLE, (images, PEOPLE), generator=dice)
+    note = torch.randint(4, (images, PEOPLE), generator=dice)
+    said = torch.cat([F.one_hot(name, PEOPLE), F.one_hot(wish, PEOPLE), F.one_hot(note, 4)], -1)
+    whom = (name[:, None, :] == wish[:, :, None]).int().argmax(dim=-1)
+    return said.float(), note.gather(1, whom)
+
+
+class Listener(nn.Module):
+    """A layer between two linear ones, as a Transformer holds it."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.enter = nn.Linear(2 * PEOPLE + 4, WIDTH)
+        self.layer = layer
+        self.leave = nn.Linear(WIDTH, 4)
+
+    def forward(self, said):
+        tokens = self.enter(said)
+        return self.leave(tokens + self.layer(tokens))
+
+
+def trial(layer, seconds=20, seed=0):
+    """Train a layer of yours: does it look where it should?
+
+    Args:
+        layer: a class, called with (dim, heads), or a function of q, k and v that gives output
+            and weights.
+        seconds: how long each of the two trainings may take at most.
+
+    Returns:
+        The share of right answers in rooms never seen, yours beside the package's, as a
+        sentence. Guessing gives a quarter.
+    """
+    if not isinstance(layer, type):
+        look = {"attention": layer}
+        layer = lambda dim, heads: MyAttention(MultiHeadSelfAttention(dim, heads), look)
+    yours, ours = (taught(make, seconds, seed) for make in (layer, MultiHeadSelfAttention))
+    return f"yours {yours:.0%}, the package's {ours:.0%}, guessing 25%"
+
+
+def taught(make, seconds, seed):
+    """The accuracy of a layer after 400 steps, or fewer where time is up."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, dice = Listener(make(WIDTH, HEADS)), torch.Generator().manual_seed(seed)
+        optimizer, end = torch.optim.AdamW(model.parameters(), lr=0.01), time.time() + seconds
+        for _ in range(400):
+            said, heard = room(64, dice)
+            optimizer.zero_grad()
+            F.cross_entropy(model(said).flatten(0, 1), heard.flatten()).backward()
+            optimizer.step()
+            if time.time() > end:
+                break
+        said, heard = room(500, dice)
+        with torch.no_grad(), contextlib.suppress(AttributeError):
+            return (model.eval()(said).argmax(dim=-1) == heard).float().mean().item()
