@@ -1,19 +1,32 @@
 """Tasks of the chapters, and checkers that name the mistake: ``check("3.5", attention)``."""
 
-from vitbook.exercises import chapter_3, chapter_5, chapter_6
+from dataclasses import replace
+
 from vitbook.exercises.asking import foresee, quiz, tally
 from vitbook.exercises.checker import Verdict, judge
+from vitbook.exercises.own import assemble, keep, progress, trial
 from vitbook.exercises.task import Question, Task
+from vitbook.exercises.tasks import TASKS
 
-TASKS = {
-    task.number: task for chapter in (chapter_3, chapter_5, chapter_6) for task in chapter.TASKS
-}
-
-__all__ = ["TASKS", "Question", "Task", "Verdict", "check", "foresee", "quiz", "tally"]
+__all__ = [
+    "TASKS",
+    "Question",
+    "Task",
+    "Verdict",
+    "assemble",
+    "check",
+    "foresee",
+    "progress",
+    "quiz",
+    "tally",
+    "trial",
+]
 
 
 def check(number, answer):
     """Try an answer on the cases of its task, the smallest first.
+
+    What is right and was typed into a notebook is kept in my_vit.py.
 
     Args:
         number: of the task, such as "3.5".
@@ -21,11 +34,17 @@ def check(number, answer):
 
     Returns:
         A verdict, which prints as a sentence: right; not attempted; or the smallest case that
-        fails, and the likely cause.
+        fails, the likely cause, and the section of the chapter to go back to.
 
     Raises:
         ValueError: no task has this number.
     """
     if str(number) not in TASKS:
         raise ValueError(f"no task is called {number!r}; known: {', '.join(TASKS)}")
-    return judge(TASKS[str(number)], answer)
+    task = TASKS[str(number)]
+    verdict = judge(task, answer)
+    if verdict.right is False:
+        return replace(verdict, text=f"{verdict.text} Stuck? See “{task.section}”.")
+    if verdict.right and isinstance(task, Task):
+        keep(task, answer)
+    return verdict

@@ -1,13 +1,13 @@
 """Your own Vision Transformer: what passed its check is kept, and put together.
 
 ``check`` writes what is right into my_vit.py, beside your notebook. :func:`assemble` builds a
-model out of it and takes from the package what is still missing; :func:`trial` trains a layer of
-yours on a task that nobody solves without looking in the right place.
+model out of it and takes from the package what is still missing; :func:`trial` trains a layer
+of yours on a task that nobody solves without looking in the right place.
 """
 
 import contextlib
-import runpy
 import re
+import runpy
 import time
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from vitbook.attention import MultiHeadSelfAttention, attention
 from vitbook.embeddings import Embeddings, PatchEmbedding
 from vitbook.encoder import MLP, DropPath, EncoderBlock
 from vitbook.exercises.sources import GIVEN, file_lines, source_of
+from vitbook.exercises.task import Task
+from vitbook.exercises.tasks import TASKS
 from vitbook.vit import VisionTransformer
 
 FILE = "my_vit.py"
@@ -57,46 +59,45 @@ def kept(path=FILE):
     }
 
 
-def parts(tasks, path=FILE):
+def parts(path=FILE):
     """The parts of a model that the file holds: {part: function or class}."""
     numbers = kept(path)
     names = runpy.run_path(str(path)) if numbers else {}
-    return {
-        task.part: names[task.name]
-        for task in tasks.values()
-        if task.number in numbers and getattr(task, "part", "")
-    }
+    written = (TASKS[number] for number in numbers if number in TASKS)
+    return {task.part: names[task.name] for task in written if task.part}
 
 
-def progress(tasks, path=FILE):
-    """How far you are, chapter by chapter, as a table."""
-    done, lines = kept(path), ["chapter  to write  kept"]
-    for chapter in sorted({number.split(".")[0] for number in tasks}):
-        here = [n for n, t in tasks.items() if n.split(".")[0] == chapter and hasattr(t, "part")]
-        lines.append(f"{chapter:>7}  {len(here):>8}  {sum(n in done for n in here):>4}")
-    return "\n".join(lines)
+def progress(path=FILE):
+    """Print how far you are: per chapter, how much there is to write, and how much is kept."""
+    done = kept(path)
+    print("chapter  to write  kept")
+    for chapter in sorted({number.split(".")[0] for number in TASKS}):
+        here = [n for n, t in TASKS.items() if n.startswith(f"{chapter}.") and type(t) is Task]
+        print(f"{chapter:>7}  {len(here):>8}  {sum(n in done for n in here):>4}")
+    print(f"{'all':>7}  {sum(type(t) is Task for t in TASKS.values()):>8}  {len(done):>4}")
 
 
 # The model -----------------------------------------------------------------------------------
 
 
-def assemble(config, mine):
-    """A Vision Transformer out of your parts.
+def assemble(config, path=FILE):
+    """A Vision Transformer out of your parts; it prints which are yours and which are not.
 
     Args:
-        config: a :class:`vitbook.ViTConfig`.
-        mine: {part: function or class}, as :func:`parts` reads them.
+        config: a :class:`vitbook.ViTConfig`. What the tasks leave out it must not ask for:
+            dropout, attention without biases.
+        path: the file that holds your parts.
 
     Returns:
-        The model, as the package would start it, and the names of your parts that it uses.
-        Whatever they lack (dropout, attention without biases) the configuration must not ask for.
+        The model, with the weights that the package's would begin with.
     """
-    model, used = VisionTransformer(config), []
+    mine, model = parts(path), VisionTransformer(config)
     for part, (kind, made) in PLACES.items():
         if part in mine:
             replace(model, kind, made, mine)
-            used.append(part)
-    return model, used
+    print("yours:", ", ".join(p for p in PLACES if p in mine) or "nothing yet")
+    print("the package's:", ", ".join(p for p in PLACES if p not in mine) or "nothing")
+    return model
 
 
 def replace(model, kind, made, mine):
@@ -160,7 +161,8 @@ class MyEmbeddings(Embeddings):
 
     def __init__(self, old, mine):
         nn.Module.__init__(self)
-        self.patches, self.class_token, self.position = old.patches, old.class_token, old.position
+        self.patches, self.class_token = old.patches, old.class_token
+        self.position = old.position
         self.mine = mine["class_token"]
 
     def forward(self, images):
@@ -184,8 +186,8 @@ def my_self_attention(old, mine):
 
 def my_block(old, mine):
     """The reader's block around the parts that stand there already."""
-    dim, hidden = old.norm1.normalized_shape[0], old.norm1.normalized_shape[0]
-    new = mine["block"](dim, 1, hidden)
+    (dim,) = old.norm1.normalized_shape
+    new = mine["block"](dim, 1, dim)  # whose parts then give way to those that are there
     for name, child in old.named_children():
         setattr(new, name, child)
     return new
@@ -252,10 +254,18 @@ def trial(layer, seconds=20, seed=0):
         sentence. Guessing gives a quarter.
     """
     if not isinstance(layer, type):
-        look = {"attention": layer}
-        layer = lambda dim, heads: MyAttention(MultiHeadSelfAttention(dim, heads), look)
+        layer = with_look(layer)
     yours, ours = (taught(make, seconds, seed) for make in (layer, MultiHeadSelfAttention))
     return f"yours {yours:.0%}, the package's {ours:.0%}, guessing 25%"
+
+
+def with_look(look):
+    """A layer that attends by the reader's function."""
+
+    def make(dim, heads):
+        return MyAttention(MultiHeadSelfAttention(dim, heads), {"attention": look})
+
+    return make
 
 
 def taught(make, seconds, seed):

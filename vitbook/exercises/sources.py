@@ -28,12 +28,15 @@ def file_of(answer):
     return next((code.co_filename for code in codes if code), None)
 
 
+def file_lines(answer):
+    """The text of that file or cell."""
+    return "".join(linecache.getlines(file_of(answer) or ""))
+
+
 def tree_of(answer):
     """The syntax tree of a function or a class; None where there is no source to look at."""
-    file = file_of(answer)
-    text = "".join(linecache.getlines(file)) if file else ""
     try:
-        nodes = list(ast.walk(ast.parse(text)))
+        nodes = list(ast.walk(ast.parse(file_lines(answer))))
     except SyntaxError:
         return None
     named = [n for n in nodes if getattr(n, "name", None) == name_of(answer)]

@@ -1,0 +1,72 @@
+"""The reader's own model: what is kept, how it is put together, and that it computes the same."""
+
+import linecache
+import types
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vitbook import VisionTransformer, ViTConfig
+from vitbook.exercises import TASKS, assemble, check, own, progress, trial
+
+PARTS = {task.part: task for task in TASKS.values() if getattr(task, "part", "")}
+
+
+def typed(source, name, title=""):
+    """A function as a notebook's cell defines it."""
+    cell = f"<cell {abs(hash((source, title)))}>"
+    text = title + own.GIVEN + "\n" + source
+    linecache.cache[cell] = (len(text), None, text.splitlines(keepends=True), cell)
+    module = types.ModuleType("__main__")
+    exec(compile(text, cell, "exec"), module.__dict__)
+    return module.__dict__[name]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_is_right_is_kept_once_and_in_order():
+    for number in ("3.7", "3.5", "3.7"):
+        task = TASKS[number]
+        assert check(number, typed(task.source, task.name)).right
+    assert list(own.kept()) == ["3.5", "3.7"]
+    assert own.kept()["3.5"] == ("Attention", TASKS["3.5"].source.strip())
+    assert set(own.parts()) == {"attention", "split_heads"}
+
+
+def test_nothing_else_is_kept():
+    task = TASKS["3.5"]
+    assert not check("3.5", typed(task.source.replace("dim=-1", "dim=-2"), task.name)).right
+    assert check("3.5", typed(task.source, task.name, "# @title Solution 3.5\n")).right
+    assert check("3.5", task.solution).right
+    assert own.kept() == {}
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+@pytest.mark.parametrize("part", [*own.PLACES, "all"])
+def test_a_model_with_parts_of_ones_own_computes_the_same(monkeypatch, capsys, part, pool):
+    mine = {p: PARTS[p].solution for p in own.PLACES if part in (p, "all")}
+    monkeypatch.setattr(own, "parts", lambda path: mine)
+    config = ViTConfig(8, 2, 3, 7, dim=12, depth=2, heads=3, mlp_dim=20, pool=pool)
+    torch.manual_seed(1)
+    model = assemble(config, "nowhere")
+    assert f"yours: {', '.join(mine)}" in capsys.readouterr().out
+    torch.manual_seed(1)
+    package = VisionTransformer(config)
+    images = torch.randn(5, 3, 8, 8)
+    assert_close(model(images), package(images))
+    ours = {"vitbook.attention", "vitbook.encoder", "vitbook.embeddings"}
+    if part == "all":
+        assert not {type(m).__module__ for m in model.modules()} & ours
+
+
+def test_progress_counts_what_is_kept(capsys):
+    task = TASKS["3.5"]
+    check("3.5", typed(task.source, task.name))
+    progress()
+    lines = capsys.readouterr().out.splitlines()
+    assert next(line for line in lines if line.split()[0] == "3").split()[-1] == "1"
+    assert lines[-1].split()[-1] == "1"
