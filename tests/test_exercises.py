@@ -7,17 +7,20 @@ import re
 from pathlib import Path
 
 import pytest
+import right_programs
 import torch
 import wrong_programs
 from companions import companion
 
+from vitbook import patchify, unpatchify
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
 
 ROOT = Path(__file__).resolve().parents[1]
 
-for module in pkgutil.iter_modules(wrong_programs.__path__):
-    importlib.import_module(f"wrong_programs.{module.name}")
+for kind in (right_programs, wrong_programs):
+    for module in pkgutil.iter_modules(kind.__path__):
+        importlib.import_module(f"{kind.__name__}.{module.name}")
 
 tasks = pytest.mark.parametrize("number", TASKS)
 written = pytest.mark.parametrize(
@@ -78,6 +81,12 @@ def test_every_slip_is_made_by_a_wrong_program(number):
 def test_a_wrong_program_is_told_what_is_wrong(number, message, answer):
     verdict = check(number, answer)
     assert verdict.right is False and message in verdict.text, verdict
+
+
+@pytest.mark.parametrize("number, answer", right_programs.RIGHT)
+def test_a_right_program_of_another_form_is_right(number, answer):
+    verdict = check(number, answer)
+    assert verdict.right is True, verdict
 
 
 @tasks
@@ -151,3 +160,15 @@ def test_another_form_rounding_and_precision_are_no_mistakes(answer):
 def test_an_unknown_task_is_named():
     with pytest.raises(ValueError, match=r"no task is called '9.9'; known: .*3.5, 3.6"):
         check("9.9", einsum)
+
+
+def test_chapter_1_asks_for_what_the_package_does():
+    squares = [given for _, given in TASKS["1.5"].cases() if isinstance(given[1], int)]
+    assert len(squares) == 2
+    for given in squares:
+        assert torch.equal(TASKS["1.5"].solution(*given), patchify(*given))
+    for _, given in TASKS["1.7"].cases():
+        assert torch.equal(TASKS["1.7"].solution(*given), unpatchify(*given))
+    for _, (patches, size, grid) in TASKS["1.14"].cases():
+        larger = patchify(unpatchify(patches, size, grid), 2 * size)
+        assert torch.equal(TASKS["1.14"].solution(patches, size, grid), larger)
