@@ -13,8 +13,10 @@ import wrong_programs
 from companions import companion
 
 from vitbook import patchify, unpatchify
+from vitbook.embeddings import resize_positions
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
+from vitbook.explain import position_similarity
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -172,3 +174,14 @@ def test_chapter_1_asks_for_what_the_package_does():
     for _, (patches, size, grid) in TASKS["1.14"].cases():
         larger = patchify(unpatchify(patches, size, grid), 2 * size)
         assert torch.equal(TASKS["1.14"].solution(patches, size, grid), larger)
+
+
+def test_chapter_2_asks_for_what_the_package_does():
+    for _, (table, old, new) in TASKS["2.9"].cases():
+        found = TASKS["2.9"].solution(table, old, new)[0, 1:]
+        torch.testing.assert_close(
+            found.float(), resize_positions(table[0, 1:], old, new).float()
+        )
+    for _, given in TASKS["2.10"].cases():
+        found = TASKS["2.10"].solution(*given)
+        torch.testing.assert_close(found, position_similarity(*given))
