@@ -637,7 +637,6 @@ def embed(tokens, class_token, position):
         "the class token stands at the end now; its place is 0.": at_the_end,
         "the class token is added to the patches, too.": summed(plus=1),
     },
-    part="embed",
     why="A learned table hides it: each row simply is trained for the place it serves. It "
     "shows "
     "when weights are loaded, or the table is resized.",
