@@ -143,7 +143,8 @@ def test_every_public_function_says_what_it_does():
     for path in (ROOT / "vitbook").rglob("*.py"):
         tree = ast.parse(path.read_text())
         assert ast.get_docstring(tree) or path.stem == "version", path
-        if path.stem == "diagrams":
+        slips = path.match("exercises/chapter_*.py")  # each has its sentence beside it
+        if path.stem == "diagrams" or slips:
             continue
         for node in tree.body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
