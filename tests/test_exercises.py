@@ -17,9 +17,12 @@ from torch.testing import assert_close
 
 from vitbook import VisionTransformer, explain, faithfulness, preset, training
 from vitbook.data import normalize
+from vitbook import patchify, unpatchify
+from vitbook.embeddings import resize_positions
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
+from vitbook.explain import position_similarity
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -225,3 +228,26 @@ def test_a_wrong_scalar_is_shown_without_an_index():
 def test_an_unknown_task_is_named():
     with pytest.raises(ValueError, match=r"no task is called '9.9'; known: .*3.5, 3.6"):
         check("9.9", einsum)
+
+
+def test_chapter_1_asks_for_what_the_package_does():
+    squares = [given for _, given in TASKS["1.5"].cases() if isinstance(given[1], int)]
+    assert len(squares) == 2
+    for given in squares:
+        assert torch.equal(TASKS["1.5"].solution(*given), patchify(*given))
+    for _, given in TASKS["1.7"].cases():
+        assert torch.equal(TASKS["1.7"].solution(*given), unpatchify(*given))
+    for _, (patches, size, grid) in TASKS["1.14"].cases():
+        larger = patchify(unpatchify(patches, size, grid), 2 * size)
+        assert torch.equal(TASKS["1.14"].solution(patches, size, grid), larger)
+
+
+def test_chapter_2_asks_for_what_the_package_does():
+    for _, (table, old, new) in TASKS["2.9"].cases():
+        found = TASKS["2.9"].solution(table, old, new)[0, 1:]
+        torch.testing.assert_close(
+            found.float(), resize_positions(table[0, 1:], old, new).float()
+        )
+    for _, given in TASKS["2.10"].cases():
+        found = TASKS["2.10"].solution(*given)
+        torch.testing.assert_close(found, position_similarity(*given))
