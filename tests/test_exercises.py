@@ -7,17 +7,21 @@ import re
 from pathlib import Path
 
 import pytest
+import right_programs
 import torch
 import wrong_programs
 from companions import companion
 
+from vitbook.attention import MultiHeadSelfAttention, attention
 from vitbook.exercises import TASKS, Question, check
+from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
 
 ROOT = Path(__file__).resolve().parents[1]
 
-for module in pkgutil.iter_modules(wrong_programs.__path__):
-    importlib.import_module(f"wrong_programs.{module.name}")
+for kind in (right_programs, wrong_programs):
+    for module in pkgutil.iter_modules(kind.__path__):
+        importlib.import_module(f"{kind.__name__}.{module.name}")
 
 tasks = pytest.mark.parametrize("number", TASKS)
 written = pytest.mark.parametrize(
@@ -78,6 +82,12 @@ def test_every_slip_is_made_by_a_wrong_program(number):
 def test_a_wrong_program_is_told_what_is_wrong(number, message, answer):
     verdict = check(number, answer)
     assert verdict.right is False and message in verdict.text, verdict
+
+
+@pytest.mark.parametrize("number, answer", right_programs.RIGHT)
+def test_a_right_program_of_another_form_is_right(number, answer):
+    verdict = check(number, answer)
+    assert verdict.right is True, verdict
 
 
 @tasks
@@ -146,6 +156,19 @@ def in_single(q, k, v):
 @pytest.mark.parametrize("answer", [einsum, in_single])
 def test_another_form_rounding_and_precision_are_no_mistakes(answer):
     assert check("3.5", answer).right
+
+
+def same(number, program):
+    """Whether a program of the package gives what the solution gives, on every case."""
+    task = TASKS[number]
+    for _, given in task.cases():
+        found, expected = (task.run(p, *copies(given)) for p in (program, task.solution))
+        assert not difference(found, expected), number
+
+
+def test_solutions_of_chapter_3_are_what_the_package_does():
+    same("3.5", attention)
+    same("3.10", MultiHeadSelfAttention)
 
 
 def test_an_unknown_task_is_named():
