@@ -818,8 +818,8 @@ SPREAD = Question(
     title="Measure: how many are looked at?",
     text="*e* to the entropy of a row says how many tokens it looks at, as it were: 65 if at "
     "all 65 alike, 1 if at a single one. Draw queries and keys of deviation 1, 65 tokens of "
-    "width 64, several times, and *double the queries*. What is *e* to the mean entropy of the rows? "
-    "(10 percent off is near enough.)",
+    "width 64, several times, and *double the queries*. What is *e* to the mean entropy of "
+    "the rows? (10 percent off is near enough.)",
     minutes=15,
     trains="measuring instead of believing",
     section="Which root?",
