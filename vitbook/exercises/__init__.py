@@ -1,10 +1,10 @@
 """Tasks of the chapters, and checkers that name the mistake: ``check("3.5", attention)``."""
 
-from vitbook.exercises import chapter_3
+from vitbook.exercises import chapter_3, chapter_4
 from vitbook.exercises.checker import Verdict, judge
 from vitbook.exercises.task import Question, Task
 
-TASKS = {task.number: task for chapter in (chapter_3,) for task in chapter.TASKS}
+TASKS = {task.number: task for chapter in (chapter_3, chapter_4) for task in chapter.TASKS}
 
 __all__ = ["TASKS", "Question", "Task", "Verdict", "check"]
 
