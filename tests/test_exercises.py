@@ -15,14 +15,24 @@ import wrong_programs
 from companions import companion
 from torch.testing import assert_close
 
-from vitbook import VisionTransformer, explain, faithfulness, preset, training
+from vitbook import (
+    VisionTransformer,
+    explain,
+    faithfulness,
+    patchify,
+    preset,
+    training,
+    unpatchify,
+)
+from vitbook.attention import MultiHeadSelfAttention, attention
 from vitbook.data import normalize
-from vitbook import patchify, unpatchify
 from vitbook.embeddings import resize_positions
+from vitbook.encoder import MLP, EncoderBlock
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
 from vitbook.explain import position_similarity
+from vitbook.vit import make_blocks
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -157,6 +167,12 @@ def test_stubs_of_every_form_are_known():
     assert stub("def f(x):\n    y = x\n    return y\n") == "def f(x):\n    ...\n"
 
 
+def test_an_import_of_the_same_name_is_no_definition(tmp_path):
+    task = TASKS["3.5"]
+    source = f"from vitbook.attention import attention\n\n\n{GIVEN}{task.source}"
+    assert source_of(defined(task, source, tmp_path)) == task.source
+
+
 def einsum(q, k, v):
     scores = torch.einsum("...qd, ...kd -> ...qk", q, k) * q.shape[-1] ** -0.5
     weights = torch.exp(scores - scores.max(dim=-1, keepdim=True).values)
@@ -223,6 +239,25 @@ def test_solutions_of_chapter_6_are_what_the_package_does():
 def test_a_wrong_scalar_is_shown_without_an_index():
     verdict = check("5.5", lambda logits, labels, smoothing: logits.sum() * 0 + 7)
     assert "it gives 7, not 0.3133." in verdict.text
+
+
+def test_solutions_of_chapter_3_are_what_the_package_does():
+    same("3.5", attention)
+    same("3.10", MultiHeadSelfAttention)
+
+
+def test_solutions_of_chapter_4_are_what_the_package_does():
+    same("4.5", lambda x, scale, shift, eps: F.layer_norm(x, scale.shape, scale, shift, eps))
+    same("4.6", MLP)
+    same("4.8", EncoderBlock)
+    with torch.device("meta"):
+        block = EncoderBlock(10, 2, 20)
+    assert sum(p.numel() for p in block.parameters()) == TASKS["4.10"].answer
+    rates = [layer.rate for layer in TASKS["4.11"].solution(5, 0.2, SimpleNamespace)]
+    config = preset("digits", depth=5, drop_path=0.2)
+    assert rates == [layer.drop_path.rate for layer in make_blocks(config)]
+    ours = TASKS["4.13"].solution(next(iter(TASKS["4.13"].cases()))[1][0], 0)
+    assert ours.keys() == block.state_dict().keys()
 
 
 def test_an_unknown_task_is_named():

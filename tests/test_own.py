@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, ViTConfig
-from vitbook.exercises import TASKS, assemble, check, own, progress, trial
+from vitbook.exercises import TASKS, assemble, check, own, progress
 
 PARTS = {task.part: task for task in TASKS.values() if getattr(task, "part", "")}
 

@@ -2,6 +2,7 @@
 
 import torch
 from einops import rearrange
+from torch import nn
 
 from vitbook.exercises.task import Question, Task, pencil
 
@@ -347,4 +348,514 @@ TABLES = Question(
     "as many.",
 )
 
-TASKS = (ATTENTION, MASK, SPLIT, JOIN, TABLES)
+# 3.10 The layer -----------------------------------------------------------------------------
+
+
+class MultiHeadSelfAttention(nn.Module):
+    """Several attentions side by side; ``record`` is None, or a function."""
+
+    def __init__(self, dim, heads):
+        super().__init__()
+        self.heads, self.record = heads, None
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, x):
+        """(batch, token, dim) → the same; ``record`` gets (batch, head, query, key)."""
+        split = "b n (three heads d) -> three b heads n d"
+        q, k, v = rearrange(self.qkv(x), split, three=3, heads=self.heads)
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+        if self.record is not None:
+            self.record(weights)
+        return self.out(rearrange(weights @ v, "b heads n d -> b n (heads d)"))
+
+
+def layers():
+    yield "one head", (pencil(1, 2, 3), 1)
+    yield "two heads of width 3", (pencil(1, 5, 6), 2)
+    yield "a batch of 2, and 3 heads of width 7", (pencil(2, 5, 21), 3)
+
+
+def fill(module, like):
+    """Weights of one's own for a module, in the dtype of a tensor; the same every time."""
+    module = module.to(like.dtype)
+    with torch.no_grad():
+        for i, weight in enumerate(module.parameters()):
+            weight.copy_(pencil(*weight.shape, seed=i) / weight.shape[-1] ** 0.5)
+    return module
+
+
+def recorded(answer, x, heads):
+    """The output, and what was recorded; the output must be the same with nobody recording."""
+    with torch.random.fork_rng(devices=[]):  # the weights are drawn, and then replaced
+        layer = fill(answer(x.shape[-1], heads), x)
+    silent, tables = layer(x), []
+    if silent is None:
+        return None
+    layer.record = tables.append
+    return silent, layer(x), tables
+
+
+def layer(split="b n (three heads d) -> three b heads n d", **changes):
+    """A layer with one thing changed."""
+    join = changes.get("join", lambda y: rearrange(y, "b heads n d -> b n (heads d)"))
+    weigh = changes.get("weigh", lambda s: s.softmax(dim=-1))
+    keep = changes.get("keep", lambda weights, scores: [weights])
+    after = changes.get("after", lambda self, y, x: self.out(y))
+    root = changes.get("root", lambda q, x: q.shape[-1] ** 0.5)
+
+    class Changed(MultiHeadSelfAttention):
+        def forward(self, x):
+            heads = changes.get("heads", self.heads)
+            q, k, v = rearrange(self.qkv(x), split, three=3, heads=heads)
+            scores = q @ k.mT / root(q, x)
+            weights = weigh(scores)
+            for table in keep(weights, scores) if self.record else ():
+                self.record(table)
+            return after(self, join(weights @ v), x)
+
+    return Changed
+
+
+LAYER = Task(
+    number="3.10",
+    title="The whole layer, with a recorder",
+    text="Write `forward`: one linear layer for queries, keys and values, cut as the chapter "
+    "cuts it; heads apart; attention; heads joined; the output layer. If `record` is a "
+    "function, hand it the weights, all heads at once. No function of PyTorch that does the "
+    "attention.",
+    minutes=20,
+    trains="putting the chapter's parts in their order",
+    section="The final form",
+    hints=(
+        "What is the last axis of `self.qkv(x)` made of, from the slowest to the fastest?",
+        "Split it into three, heads and d at once, and let three be the first axis: then "
+        "`q, k, v =` takes it apart.",
+        "Which width does each head have for its root? What must be joined before `out`?",
+    ),
+    solution=MultiHeadSelfAttention,
+    cases=layers,
+    run=recorded,
+    filled=("__init__",),
+    slips={
+        "divided by the root of the whole width; each head has a root of its own width.": layer(
+            root=lambda q, x: x.shape[-1] ** 0.5
+        ),
+        "the scores are not divided: √d is missing.": layer(root=lambda q, x: 1),
+        "the axis is cut as (heads three d); all queries come first, then keys, then values.": (
+            layer("b n (heads three d) -> three b heads n d")
+        ),
+        "a head gets every so many-th number instead of a run of neighbours.": layer(
+            "b n (three d heads) -> three b heads n d",
+            join=lambda y: rearrange(y, "b heads n d -> b n (d heads)"),
+        ),
+        "the heads are joined without moving them behind the tokens, which mixes tokens.": (
+            layer(join=lambda y: y.reshape(len(y), y.shape[2], -1))
+        ),
+        "the output layer is missing.": layer(after=lambda self, y, x: y),
+        "the input is added; that is the block's work, in the next chapter.": layer(
+            after=lambda self, y, x: x + self.out(y)
+        ),
+        "there is one head only: the number of heads is not used.": layer(heads=1),
+        "each column sums to one instead of each row: softmax over the wrong axis?": layer(
+            weigh=lambda s: s.softmax(dim=-2)
+        ),
+        "the recorder gets nothing.": layer(keep=lambda weights, scores: []),
+        "what is recorded are scores; the weights come after the softmax.": layer(
+            keep=lambda weights, scores: [scores]
+        ),
+        "what is recorded is the mean of the heads; each head has a table of its own.": layer(
+            keep=lambda weights, scores: [weights.mean(dim=1)]
+        ),
+        "the recorder is called once for every head; hand it all heads at once.": layer(
+            keep=lambda weights, scores: weights.unbind(dim=1)
+        ),
+    },
+    shortcuts=(
+        "torch.nn.functional.scaled_dot_product_attention",
+        "torch.nn.functional.multi_head_attention_forward",
+        "vitbook.attention.attention",
+        "vitbook.attention.attend",
+    ),
+    part="self_attention",
+    why="Two linear layers are all that is learned. The recorder only listens: with it and "
+    "without it, the output is the same.",
+)
+
+# 3.11 Two sequences -------------------------------------------------------------------------
+
+
+def cross_attention(x, context, W_q, W_k, W_v):
+    """Tokens x (…, query, D) look at context (…, key, C) → (…, query, width)."""
+    q, k, v = x @ W_q, context @ W_k, context @ W_v
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1) @ v
+
+
+def pairs():
+    def given(n, m, width, d, out, batch=()):
+        matrices = pencil(width, d), pencil(width, d, seed=1), pencil(width, out, seed=2)
+        return pencil(*batch, n, width), pencil(*batch, m, width, seed=3), *matrices
+
+    yield "one token that looks at two", given(1, 2, 3, 2, 5)
+    yield "three that look at two", given(3, 2, 5, 3, 7)
+    yield "as many as there are", given(3, 3, 5, 2, 5)
+    yield "a batch of 2", given(5, 7, 3, 11, 2, batch=(2,))
+
+
+def crossing(ask="x", offer="c", tell="c", dim=-1, scale=True, residual=False):
+    def program(x, context, W_q, W_k, W_v):
+        both = torch.cat([x, context], dim=-2)
+        of = {"x": x, "c": context, "b": both}
+        q, k, v = of[ask] @ W_q, of[offer] @ W_k, of[tell] @ W_v
+        scores = q @ k.mT / (q.shape[-1] ** 0.5 if scale else 1)
+        out = scores.softmax(dim) @ v
+        return x @ W_v + out if residual else out
+
+    return program
+
+
+CROSS = Task(
+    number="3.11",
+    title="Two sequences: cross attention",
+    text="In *self*-attention a sequence looks at itself. Here the tokens `x` look at those of "
+    "another sequence, `context`, and at nothing else. Three matrices are given; one head. "
+    "Give back the output.",
+    minutes=10,
+    trains="knowing who asks, who offers and who tells",
+    section="Question, offer, content",
+    hints=(
+        "Who wants to know something here? Who has badges, who has notes?",
+        "How many rows does the table have, and how many columns?",
+        "Only one of the three comes from `x`.",
+    ),
+    solution=cross_attention,
+    cases=pairs,
+    slips={
+        "the context asks and x answers: the roles have changed places.": crossing(
+            "c", "x", "x"
+        ),
+        "x looks at itself: keys and values are those of the context.": crossing("x", "x", "x"),
+        "the context looks at itself; the queries are those of x.": crossing("c", "c", "c"),
+        "the keys come from x; who offers is the context.": crossing("x", "x", "c"),
+        "the values come from x; what is collected is the context's.": crossing("x", "c", "x"),
+        "x is looked at, too; it looks at the context and nothing else.": crossing(
+            "x", "b", "b"
+        ),
+        "the scores are not divided: √d is missing.": crossing(scale=False),
+        "each column sums to one instead of each row: softmax over the wrong axis?": crossing(
+            dim=-2
+        ),
+        "something of x is added; the output is made of the context's values only.": crossing(
+            residual=True
+        ),
+    },
+    why="The output has a row for every query and is made of values only. A class token that "
+    "reads finished patches is this, with one row.",
+)
+
+# 3.12 A mask on the grid --------------------------------------------------------------------
+
+
+def neighbours(rows, columns, reach):
+    """Mask (query, key) for patches in reading order; True = may be looked at."""
+    row, column = (p.flatten() for p in torch.meshgrid(
+        torch.arange(rows), torch.arange(columns), indexing="ij"
+    ))  # fmt: skip
+    near = [(p[:, None] - p[None]).abs() <= reach for p in (row, column)]
+    return near[0] & near[1]
+
+
+def grids():
+    yield "2 rows of 3 patches, reach 1", (2, 3, 1)
+    yield "3 rows of 5 patches, reach 1", (3, 5, 1)
+    yield "5 rows of 3 patches, reach 0", (5, 3, 0)
+    yield "7 rows of 5 patches, reach 3", (7, 5, 3)
+
+
+def masked_by(rule, number=lambda i, rows, columns: (i // columns, i % columns)):
+    """A mask by a rule (rows apart, columns apart, numbers apart, reach)."""
+
+    def program(rows, columns, reach):
+        i = torch.arange(rows * columns)
+        r, c = number(i, rows, columns)
+        return rule(*(x[:, None] - x[None] for x in (r, c, i)), reach)
+
+    return program
+
+
+def near(dr, dc, di, reach):
+    return (dr.abs() <= reach) & (dc.abs() <= reach)
+
+
+GRID = Task(
+    number="3.12",
+    title="Look at your neighbours only",
+    text="Make the mask of an attention that sees no further than its neighbourhood, as a "
+    "convolution does. Patches stand in reading order, row by row. A patch may look at those "
+    "at most `reach` rows *and* at most `reach` columns away, itself included. There is no "
+    "class token.",
+    minutes=15,
+    trains="from a place in a sequence to a place in a picture, and back",
+    section="Some may not be looked at: masks",
+    hints=(
+        "Patch 7 of a grid with 5 columns: in which row and which column does it stand?",
+        "`a[:, None] - a[None]` is a table of all differences.",
+        "Two tables, one for rows and one for columns; how are they put together?",
+    ),
+    solution=neighbours,
+    cases=grids,
+    slips={
+        "near in the sequence is not near in the picture: one row's end, the next one's "
+        "start.": masked_by(lambda dr, dc, di, reach: di.abs() <= reach),
+        "rows and columns apart are added; each of the two may be up to reach.": masked_by(
+            lambda dr, dc, di, reach: dr.abs() + dc.abs() <= reach
+        ),
+        "it is a circle; the neighbourhood is a square.": masked_by(
+            lambda dr, dc, di, reach: dr**2 + dc**2 <= reach**2
+        ),
+        "those exactly reach away are missing: < for ≤?": masked_by(
+            lambda dr, dc, di, reach: (dr.abs() < reach) & (dc.abs() < reach)
+        ),
+        "it is enough here to be near in one of the two; both are asked for.": masked_by(
+            lambda dr, dc, di, reach: (dr.abs() <= reach) | (dc.abs() <= reach)
+        ),
+        "True is where it may *not* be looked at; it should be the other way round.": masked_by(
+            lambda *d: ~near(*d)
+        ),
+        "places are taken by the number of rows; row by row, a row is as long as there are "
+        "columns.": masked_by(near, lambda i, rows, columns: (i // rows, i % rows)),
+        "a patch may look at itself, too.": masked_by(
+            lambda dr, dc, di, reach: near(dr, dc, di, reach) & (di != 0)
+        ),
+        "only earlier patches are seen; a picture has no direction.": masked_by(
+            lambda dr, dc, di, reach: near(dr, dc, di, reach) & (di >= 0)
+        ),
+        "only rows are looked at; columns may be any number apart.": masked_by(
+            lambda dr, dc, di, reach: dr.abs() <= reach
+        ),
+    },
+    why="With such a mask attention has the reach of a convolution, and still chooses among "
+    "the neighbours by what they show. A ViT has to learn to prefer them.",
+)
+
+# 3.13 Two faults ----------------------------------------------------------------------------
+
+
+def several_heads(z, W, heads):
+    """(batch, token, D) and one matrix (D, 3 · D) → (batch, token, D)."""
+    q, k, v = (z @ W).chunk(3, dim=-1)
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(dim=-1)
+    return (weights @ v).transpose(1, 2).reshape(z.shape)
+
+
+def matrices():
+    yield "two heads", (pencil(1, 3, 2), pencil(2, 6), 2)
+    yield "two heads of width 3", (pencil(1, 5, 6), pencil(6, 18) / 2, 2)
+    yield "a batch of 2, and 3 heads", (pencil(2, 5, 21), pencil(21, 63) / 4, 3)
+
+
+def mended(root=lambda q, z: q.shape[-1] ** 0.5, join=lambda y: y.transpose(1, 2), dim=-1):
+    def program(z, W, heads):
+        q, k, v = (
+            t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (z @ W).chunk(3, dim=-1)
+        )
+        weights = (q @ k.mT / root(q, z)).softmax(dim)
+        return join(weights @ v).reshape(z.shape)
+
+    return program
+
+
+def whole_width(q, z):
+    return z.shape[-1] ** 0.5
+
+
+FAULTS = Task(
+    number="3.13",
+    title="Two faults that no shape betrays",
+    text="""This program runs, its shapes are right, its rows sum to one, and it has two faults.
+Find them, and write the program as it should be. `W` has queries, keys and values side by side,
+and there is no output layer.
+
+```python
+def several_heads(z, W, heads):
+    q, k, v = (z @ W).chunk(3, dim=-1)
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (q, k, v))
+    weights = (q @ k.mT / z.shape[-1] ** 0.5).softmax(dim=-1)
+    return (weights @ v).reshape(z.shape)
+```""",
+    minutes=15,
+    trains="finding faults that no error names",
+    section="Several heads",
+    hints=(
+        "Write the shape of every intermediate beside its line: z of (1, 3, 4), two heads.",
+        "One fault is a number, the other an order of axes.",
+        "With how many numbers does a head compare? And in which order does a reshape read?",
+    ),
+    solution=several_heads,
+    cases=matrices,
+    slips={
+        "nothing has changed: both faults are still in it.": mended(whole_width, lambda y: y),
+        "the heads are joined rightly now; one fault is left, in the scores.": mended(
+            whole_width
+        ),
+        "the scores are right now; one fault is left, in how heads are joined.": mended(
+            join=lambda y: y
+        ),
+        "the root is that of the number of heads; d is the width of one head.": mended(
+            lambda q, z: q.shape[1] ** 0.5
+        ),
+        "the root is that of the number of tokens; d is the width of one head.": mended(
+            lambda q, z: q.shape[-2] ** 0.5
+        ),
+        "divided by d instead of its root.": mended(lambda q, z: q.shape[-1]),
+        "the heads are shuffled like cards; each should keep its run of numbers.": mended(
+            join=lambda y: y.permute(0, 2, 3, 1)
+        ),
+        "the softmax was right; now each column sums to one.": mended(dim=-2),
+    },
+    why="Both faults are silent: the first makes looks too soft, the second mixes tokens. Only "
+    "numbers known from elsewhere betray them, which is why this book compares with PyTorch.",
+)
+
+# 3.14 The softmax's gradient ----------------------------------------------------------------
+
+
+def softmax_backward(weights, grad):
+    """From the loss's gradient at the weights (…, key) to that at the scores (…, key)."""
+    return weights * (grad - (weights * grad).sum(dim=-1, keepdim=True))
+
+
+def slopes():
+    half = torch.tensor([[0.5, 0.5]]).double()
+    yield "two keys, alike", (half, torch.tensor([[1.0, 0.0]]).double())
+    yield "three keys", (torch.tensor([[0.5, 0.25, 0.25]]).double(), pencil(1, 3))
+    yield "3 queries, 5 keys", (pencil(3, 5).softmax(-1), pencil(3, 5, seed=1))
+    yield "3 queries, 3 keys", (pencil(3, 3).softmax(-1), pencil(3, 3, seed=1))
+    yield "a batch of 2", (pencil(2, 5, 7).softmax(-1), pencil(2, 5, 7, seed=1))
+
+
+GRADIENT = Task(
+    number="3.14",
+    title="Derive: back through the softmax",
+    text="A row of weights is $a = \\text{softmax}(s)$, and you know how the loss changes with "
+    "the weights, $g_j = \\partial L / \\partial a_j$. Derive how it changes with the scores, "
+    "$\\partial L / \\partial s_i$, on paper; then write it in terms of `weights` and `grad`. "
+    "No automatic gradients.",
+    minutes=30,
+    trains="what flows back through a look, and when nothing does",
+    section="Why divide by √d?",
+    hints=(
+        "If score i rises, what happens to weight i? And to all the others, whose sum with it "
+        "stays one?",
+        "∂aⱼ/∂sᵢ is aᵢ(1 − aᵢ) for j = i, and −aᵢaⱼ else. Add up gⱼ ∂aⱼ/∂sᵢ over j.",
+        "Take aᵢ out. What is left is gᵢ minus an average of all g: with which weights?",
+    ),
+    solution=softmax_backward,
+    cases=slopes,
+    slips={
+        "only the weight's own score counts here: a (1 − a) g leaves the others out.": (
+            lambda a, g: a * (1 - a) * g
+        ),
+        "a g alone: that the weights sum to one is left out.": lambda a, g: a * g,
+        "the plain mean of g is subtracted; the average is weighted by a.": lambda a, g: (
+            a * (g - g.mean(dim=-1, keepdim=True))
+        ),
+        "the sum of g is subtracted; each g counts by its weight.": lambda a, g: (
+            a * (g - g.sum(dim=-1, keepdim=True))
+        ),
+        "the average of g is added; raising one score lowers the other weights.": lambda a, g: (
+            a * (g + (a * g).sum(dim=-1, keepdim=True))
+        ),
+        "the sum runs over the queries; each row is a softmax of its own.": lambda a, g: (
+            a * (g - (a * g).sum(dim=-2, keepdim=True))
+        ),
+        "the factor a in front is missing.": lambda a, g: g - (a * g).sum(dim=-1, keepdim=True),
+        "the sign is turned.": lambda a, g: a * ((a * g).sum(dim=-1, keepdim=True) - g),
+        "the sum runs over all rows; each row is a softmax of its own.": lambda a, g: (
+            a * (g - (a * g).sum())
+        ),
+    },
+    shortcuts=("torch.autograd.grad",),
+    why="The factor a says it: a weight that is nearly 0 passes nothing back, and one that is "
+    "nearly 1 is its own average, so nothing either. That is why scores are kept small.",
+)
+
+# 3.15 A score's deviation -------------------------------------------------------------------
+
+DEVIATION = Question(
+    number="3.15",
+    title="Derive: how far apart are the scores?",
+    text="Every number of a query has mean 0 and standard deviation 2, every number of a key "
+    "mean 0 and standard deviation 3, all independent. The width is 64. What is the standard "
+    "deviation of a score *after* the division by √64?",
+    minutes=10,
+    trains="the rule of variances that the root comes from",
+    section="Why divide by √d?",
+    hints=(
+        "What is the variance of one product of a query's number and a key's?",
+        "Both have mean 0 and are independent: the variance of the product is the product of "
+        "the variances.",
+        "64 such variances add up. Take the root, and divide.",
+    ),
+    answer=6,
+    slips={
+        "That is before the division by √64.": 48,
+        "That is the variance; its root is asked for.": 36,
+        "Divided by 64: the root of the width is 8.": 0.75,
+        "Deviations of a product are multiplied, not added.": 5,
+        "That would be a sum of the two numbers; a score is made of their products.": 13**0.5,
+    },
+    solution="variance = 64 * 2**2 * 3**2\nvariance**0.5 / 64**0.5",
+    why="√d keeps the scores at the size of its inputs' product, 2 · 3. It cannot make up for "
+    "queries that have grown; a layer norm before the layer does that.",
+)
+
+# 3.16 Doubled queries -----------------------------------------------------------------------
+
+SPREAD = Question(
+    number="3.16",
+    title="Measure: how many are looked at?",
+    text="*e* to the entropy of a row says how many tokens it looks at, as it were: 65 if at "
+    "all 65 alike, 1 if at a single one. Draw queries and keys of deviation 1, 65 tokens of "
+    "width 64, several times, and *double the queries*. What is *e* to the mean entropy of "
+    "the rows? (10 percent off is near enough.)",
+    minutes=15,
+    trains="measuring instead of believing",
+    section="Which root?",
+    hints=(
+        "Entropy of a row: minus the sum of a · ln a.",
+        "Queries doubled is scores doubled: divide by √64, as always.",
+        "Average the entropies of some hundred rows first, then take *e* to the power of that.",
+    ),
+    answer=14.5,
+    slips={
+        "That is without doubling the queries.": 40.6,
+        "All alike would be 65; scores of deviation 2 are far from alike.": 65,
+        "That is halved in place of doubled.": 57.5,
+        "That is the entropy itself; *e* to the power of it is asked for.": 2.67,
+        "That is without the division by √64.": 1.3,
+    },
+    solution="""torch.manual_seed(0)
+q, k = 2 * torch.randn(50, 65, 64), torch.randn(50, 65, 64)
+a = (q @ k.mT / 8).softmax(dim=-1)
+(-(a * a.log()).sum(dim=-1)).mean().exp().item()""",
+    within=0.1,
+    why="Twice the queries, and a look takes in a third of the tokens it did, and "
+    "nothing has changed but their size. A trained model sharpens its looks in just this way.",
+)
+
+TASKS = (
+    ATTENTION,
+    MASK,
+    SPLIT,
+    JOIN,
+    TABLES,
+    LAYER,
+    CROSS,
+    GRID,
+    FAULTS,
+    GRADIENT,
+    DEVIATION,
+    SPREAD,
+)

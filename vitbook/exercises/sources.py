@@ -39,7 +39,8 @@ def tree_of(answer):
         nodes = list(ast.walk(ast.parse(file_lines(answer))))
     except SyntaxError:
         return None
-    named = [n for n in nodes if getattr(n, "name", None) == name_of(answer)]
+    defined = (n for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef))
+    named = [n for n in defined if n.name == name_of(answer)]
     line = getattr(getattr(answer, "__code__", None), "co_firstlineno", None)
     here = [n for n in named if line in (n.lineno, *(d.lineno for d in n.decorator_list))]
     return (here or named or [None])[-1]
