@@ -1,4 +1,4 @@
-"""The reader's own model: what is kept, how it is put together, and that it computes the same."""
+"""The reader's own model: what is kept, and that it computes the same once assembled."""
 
 import linecache
 import types
@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, ViTConfig
-from vitbook.exercises import TASKS, assemble, check, own, progress
+from vitbook.exercises import TASKS, assemble, check, own, progress, trial
 
 PARTS = {task.part: task for task in TASKS.values() if getattr(task, "part", "")}
 
@@ -70,3 +70,17 @@ def test_progress_counts_what_is_kept(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert next(line for line in lines if line.split()[0] == "3").split()[-1] == "1"
     assert lines[-1].split()[-1] == "1"
+
+
+def test_a_right_layer_learns_as_the_package_s_and_a_wrong_one_does_not():
+    task = TASKS["3.5"]
+    assert trial(task.solution).endswith("They learn alike.")
+    assert trial(PARTS["self_attention"].solution).endswith("They learn alike.")
+    wrong = dict.fromkeys(
+        ["√d is missing", "divided by d instead", "each column", "after the"], 0
+    )
+    for sentence, program in task.slips.items():
+        if key := next((key for key in wrong if key in sentence), None):
+            assert trial(program).endswith("Yours computes something else."), key
+            wrong[key] += 1
+    assert set(wrong.values()) == {1}
