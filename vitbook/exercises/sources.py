@@ -17,6 +17,7 @@ EMPTY = ("...", "pass", "raise NotImplementedError", "raise NotImplementedError(
 
 
 def name_of(answer):
+    """The name that a reader gave, or words in its place."""
     return getattr(answer, "__name__", "your function")
 
 
