@@ -99,6 +99,7 @@ def judge_question(task, answer):
 
 
 def same_answer(task, one, other):
+    """Whether two answers to a question are the same, but for rounding."""
     if task.choices:
         return one == other
     return abs(float(one) - float(other)) <= task.within * abs(float(other))
@@ -161,6 +162,7 @@ def settings():
 
 
 def put_back(before):
+    """Undo what an answer did to settings that all share."""
     torch.set_default_dtype(before["the default dtype"])
     torch.set_grad_enabled(before["whether gradients are kept"])
 
@@ -224,6 +226,7 @@ def difference(found, expected):
 
 
 def first_difference(pairs, sentence):
+    """The first pair that differs, in a sentence that says which."""
     for place, pair in pairs.items():
         if wrong := difference(*pair):
             return sentence.format(place, wrong)
@@ -231,6 +234,7 @@ def first_difference(pairs, sentence):
 
 
 def tensor_difference(found, expected):
+    """What is wrong with a tensor: kind, shape, then numbers."""
     if not isinstance(found, torch.Tensor):
         return f"a tensor is asked for, and this is {kind(found)}."
     if found.shape != expected.shape:
@@ -322,6 +326,7 @@ def learned_through(task, program, given):
 
 
 def is_float(thing):
+    """Whether something is a tensor through which gradients can flow."""
     return isinstance(thing, torch.Tensor) and thing.is_floating_point()
 
 
@@ -340,6 +345,7 @@ def copies(given):
 
 
 def copy_of(thing):
+    """A thing of one's own; a generator keeps its state."""
     if isinstance(thing, torch.Tensor):
         return thing.clone()
     if isinstance(thing, torch.Generator):
