@@ -261,7 +261,8 @@ def trial(layer, seed=0):
     pairs = zip(STEPS, yours, ours, strict=True)
     told = (f"after {k} steps yours {a:.0%}, the package's {b:.0%}" for k, a, b in pairs)
     alike = all(abs(a - b) < 0.03 for a, b in zip(yours, ours, strict=True))
-    return f"{'; '.join(told)}. {'They learn alike.' if alike else 'Yours computes something else.'}"
+    end = "They learn alike." if alike else "Yours computes something else."
+    return f"{'; '.join(told)}. {end}"
 
 
 def as_layer(layer):
