@@ -74,11 +74,21 @@ def test():
     run("python", "-m", "pytest")
 
 
+def student():
+    """Write the exercises without solutions into _build/student."""
+    run("python", "scripts/companions.py", "student")
+
+
+def instructor():
+    """Write the exercises with points and misconceptions into _build/instructor."""
+    run("python", "scripts/companions.py", "instructor")
+
+
 def notebooks():
-    """Run every chapter from top to bottom in a clean kernel and store what it prints."""
+    """Run every notebook from top to bottom in a clean kernel and store what it prints."""
     options = ["--to", "notebook", "--execute", "--inplace"]
     options += ["--ExecutePreprocessor.record_timing=False"]
-    run("jupyter", "nbconvert", *options, *sorted(ROOT.glob("notebooks/*.ipynb")))
+    run("jupyter", "nbconvert", *options, *sorted(ROOT.glob("notebooks/**/*.ipynb")))
     run("ruff", "format", "--quiet", "notebooks")
 
 
@@ -119,7 +129,22 @@ def stamp():
     run("python", "scripts/stamp.py")
 
 
-TASKS = (book, test, serve, pdf, single, notebooks, times, report, lint, mutants, flake, stamp)
+TASKS = (
+    book,
+    test,
+    serve,
+    pdf,
+    single,
+    student,
+    instructor,
+    notebooks,
+    times,
+    report,
+    lint,
+    mutants,
+    flake,
+    stamp,
+)
 
 
 def main():

@@ -1,12 +1,17 @@
-"""The companion notebooks, written from the tasks: ``python scripts/companions.py``.
+"""The companion notebooks, written from the tasks, and two more editions of them.
 
-One notebook per chapter in notebooks/exercises/: cards, cells to write in, checks, solutions.
-Cards and solutions live in vitbook/exercises; here they only get their places. Run the
-notebooks afterwards (``make notebooks``), so that their outputs are those of this text.
+    python scripts/companions.py             notebooks/exercises/, with solutions: for all
+    python scripts/companions.py student     _build/student/, blanks and checkers only
+    python scripts/companions.py instructor  _build/instructor/, with points and misconceptions,
+                                             as nbgrader reads it
+
+Cards, solutions and misconceptions live in vitbook/exercises; here they get their places. Run
+the notebooks of the first afterwards (``make notebooks``): their outputs go with their text.
 """
 
 import json
 import re
+import sys
 from pathlib import Path
 
 from vitbook.exercises import TASKS, Question
@@ -16,12 +21,13 @@ COLAB = "https://colab.research.google.com/github/vitbook/vitbook/blob/main/note
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def companion(chapter, tasks):
+def companion(chapter, tasks, edition="all"):
     """A notebook, as nbformat keeps it.
 
     Args:
         chapter: path of the chapter's notebook.
         tasks: its tasks, in their order.
+        edition: "all", "student" or "instructor".
     """
     read = json.loads(chapter.read_text(encoding="utf-8"))
     set_up = next(c for c in read["cells"] if "# @title Set-up" in "".join(c["source"]))
@@ -29,14 +35,21 @@ def companion(chapter, tasks):
     cells = [
         text(opening(chapter, title, tasks)),
         code("".join(set_up["source"]), **set_up["metadata"]),
-        code(GIVEN.strip() + "\n\nfrom vitbook.exercises import check"),
+        code(GIVEN.strip() + "\n\nfrom vitbook.exercises import check, progress"),
     ]
     folded = []
     for task in tasks:
-        cells_of = question if isinstance(task, Question) else write
-        head, *middle, heading, solution = cells_of(task, chapter)
-        folded.append(len(cells) + 1 + len(middle))
-        cells += [head, *middle, heading, solution]
+        blank, solved, value = pieces(task)
+        cells.append(text(card(task, chapter)))
+        if edition == "instructor":
+            cells += graded(task, blank, solved, value)
+            continue
+        asked = f'check("{task.number}", {value})'
+        cells += asking(task, blank, asked)
+        if edition == "all":
+            folded.append(len(cells))
+            cells += [text(f"#### Solution {task.number}"), solution(task, solved, asked)]
+    cells.append(code("progress()"))
     for i, cell in enumerate(cells):
         cell["id"] = f"e{chapter.stem[:2]}-{i:03d}"
     kept = {k: read["metadata"][k] for k in ("kernelspec", "language_info")}
@@ -59,32 +72,50 @@ tries your answer on small cases first, and says in words what is wrong. Hints c
 steps; the solution is folded."""
 
 
-def write(task, chapter):
-    """The cells of something to write."""
-    asked = f'check("{task.number}", {task.name})'
+def pieces(task):
+    """(What the reader finds, what fills it, the name that is checked), as code."""
+    if isinstance(task, Question):
+        *lines, last = task.solution.strip().splitlines()
+        choices = f"  # one of: {', '.join(map(repr, task.choices))}" if task.choices else ""
+        return f"answer = ...{choices}", "\n".join([*lines, f"answer = {last}"]), "answer"
     names = f"{task.names.strip()}\n\n\n" if task.names else ""
-    yield text(card(task, chapter))
-    yield code(names + stub(task.source, task.filled).strip(), tags=["exercise"])
-    yield code(asked)
-    yield from solution(task, f"{task.source.strip()}\n\n\n{asked}")
+    return names + stub(task.source, task.filled).strip(), task.source.strip(), task.name
 
 
-def question(task, chapter):
-    """The cells of a question."""
-    *lines, last = task.solution.strip().splitlines()
-    yield text(card(task, chapter))
-    choices = f"  # one of: {', '.join(map(repr, task.choices))}" if task.choices else ""
-    yield code(f'answer = ...{choices}\ncheck("{task.number}", answer)', tags=["exercise"])
-    yield from solution(
-        task, "\n".join([*lines, f"answer = {last}", f'check("{task.number}", answer)'])
-    )
+def asking(task, blank, asked):
+    """A place to write in, and the question whether it is right; a number needs one cell."""
+    if isinstance(task, Question):
+        return [code(f"{blank}\n{asked}", tags=["exercise"])]
+    return [code(blank, tags=["exercise"]), code(asked)]
 
 
-def solution(task, program):
-    yield text(f"#### Solution {task.number}")
-    yield code(
-        f"# @title Solution {task.number}\n{program}", cellView="form", tags=["hide-cell"]
-    )
+def solution(task, solved, asked):
+    gap = "\n" if isinstance(task, Question) else "\n\n\n"
+    source = f"# @title Solution {task.number}\n{solved}{gap}{asked}"
+    return code(source, cellView="form", tags=["hide-cell"])
+
+
+def graded(task, blank, solved, value):
+    """A solution that nbgrader blanks, a check that gives the points, and what goes wrong."""
+    marks = {"schema_version": 3, "grade": False, "locked": False, "solution": False}
+    filled = f"{blank}\n\n\n### BEGIN SOLUTION\n{solved}\n### END SOLUTION"
+    test = f'verdict = check("{task.number}", {value})\nassert verdict.right, verdict'
+    name = task.number.replace(".", "-")
+    slips = "\n".join(f"- {sentence}" for sentence in task.slips)
+    return [
+        code(filled, nbgrader=marks | {"grade_id": f"write-{name}", "solution": True}),
+        code(
+            test,
+            nbgrader=marks
+            | {
+                "grade_id": f"check-{name}",
+                "grade": True,
+                "locked": True,
+                "points": task.points,
+            },
+        ),
+        text(f"**{task.points} points. What the checker knows to go wrong**\n\n{slips}"),
+    ]
 
 
 def card(task, chapter):
@@ -118,13 +149,19 @@ def code(source, **metadata):
 
 
 def main():
+    edition = (sys.argv[1:] or ["all"])[0]
+    if edition not in ("all", "student", "instructor"):
+        sys.exit(
+            f"no edition is called {edition}; known: student, instructor, or nothing for all"
+        )
+    folder = ROOT / ("notebooks/exercises" if edition == "all" else f"_build/{edition}")
+    folder.mkdir(parents=True, exist_ok=True)
     for chapter in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
         if tasks:
-            path = ROOT / "notebooks/exercises" / chapter.name
-            path.parent.mkdir(exist_ok=True)
-            whole = json.dumps(companion(chapter, tasks), indent=1, ensure_ascii=False)
-            path.write_text(whole + "\n", encoding="utf-8")
+            whole = json.dumps(companion(chapter, tasks, edition), indent=1, ensure_ascii=False)
+            (folder / chapter.name).write_text(whole + "\n", encoding="utf-8")
+    print(f"{edition}: {folder}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """Checkers name the mistake: stubs, solutions, and wrong programs as learners write them."""
 
+import contextlib
 import importlib
 import json
+import linecache
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -286,3 +291,62 @@ def test_chapter_2_asks_for_what_the_package_does():
     for _, given in TASKS["2.10"].cases():
         found = TASKS["2.10"].solution(*given)
         torch.testing.assert_close(found, position_similarity(*given))
+
+
+def points(chapter, answers):
+    """The points that nbgrader would give: {task: points} of the checks that raise nothing."""
+    tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+    names, given = {"progress": lambda: None}, {}
+    for cell in companion(chapter, tasks, "instructor")["cells"][2:]:
+        mark, source = cell["metadata"].get("nbgrader", {}), "".join(cell["source"])
+        if mark.get("solution"):
+            source = answers(source)
+        if cell["cell_type"] == "code":
+            file = f"<{chapter.stem} {cell['id']} {answers.__name__}>"
+            linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+            with contextlib.suppress(AssertionError):
+                exec(compile(source, file, "exec"), names)
+                if mark.get("grade"):
+                    given[mark["grade_id"]] = mark["points"]
+    return given
+
+
+def filled(source):
+    return source
+
+
+def blank(source):
+    return re.sub(r"### BEGIN SOLUTION.*### END SOLUTION", "", source, flags=re.S)
+
+
+@pytest.mark.parametrize("chapter", sorted((ROOT / "notebooks").glob("0[1-6]*.ipynb")), ids=str)
+def test_nbgrader_gives_all_points_for_solutions_and_none_for_blanks(chapter):
+    number = str(int(chapter.stem[:2]))
+    tasks = [t for n, t in TASKS.items() if n.split(".")[0] == number]
+    assert sum(points(chapter, filled).values()) == sum(task.points for task in tasks) > 10
+    assert points(chapter, blank) == {}
+
+
+def test_the_student_edition_has_blanks_and_no_solutions():
+    for chapter in sorted((ROOT / "notebooks").glob("0[1-6]*.ipynb")):
+        tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+        cells = companion(chapter, tasks, "student")["cells"]
+        text = "\n".join("".join(cell["source"]) for cell in cells)
+        code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        assert "Solution" not in text
+        for task in tasks:
+            assert f"## {task.number} {task.title}\n" in text
+            if not isinstance(task, Question):
+                assert any(
+                    source.endswith(stub(task.source, task.filled).strip()) for source in code
+                )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks/exercises").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_a_companion_prints_what_its_page_shows(path, tmp_path):
+    shutil.copy(path, tmp_path)
+    command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run([*command, path.name], cwd=tmp_path, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:]

@@ -89,7 +89,7 @@ def test_a_changed_line_would_be_noticed():
 @chapters
 def test_set_up_cell_comes_first_and_is_the_same_everywhere(path):
     first = [cells(p, "code")[0].source for p in (PATHS[0], path)]
-    assert first[0] == first[1]
+    assert first[0] == first[1], f"{path.stem}: its first code cell is not the set-up cell"
     assert "remove-cell" in tags(cells(path, "code")[0])
 
 
@@ -131,7 +131,8 @@ def test_cells_are_short(path):
 @chapters
 def test_prose_has_the_right_length_and_is_plain_markdown(path):
     text = prose(path)
-    assert (700 if path.stem in PART_TWO else 1500) <= words(path) <= 3800
+    least, found = 700 if path.stem in PART_TWO else 1500, words(path)
+    assert least <= found <= 3800, f"{found} words, not {least} to 3800; is it in PART_TWO?"
     assert not re.search(r"^\s*(:::|```\{)|\{\w+\}`|<img|!\[", text, flags=re.M), (
         "MyST or image"
     )
@@ -143,7 +144,8 @@ def test_prose_has_the_right_length_and_is_plain_markdown(path):
         "## Exercises",
     ):
         assert promise in text, f"{path.stem} lacks {promise!r}"
-    assert "## What you hold in your hands" in text and "## What comes next" in text
+    for part in ("## What you hold in your hands", "## What comes next"):
+        assert part in text, f"{path.stem} lacks {part!r}"
     assert text.count("$$") % 2 == 0
 
 
@@ -158,7 +160,7 @@ def test_every_figure_has_alt_text(path):
         for output in cell.outputs:
             html = "".join(output.get("data", {}).get("text/html", ""))
             assert html.count("<svg") == html.count('role="img" aria-label="'), cell.id
-    assert figures >= 2
+    assert figures >= 2, f"{path.stem}: {figures} figures of two at least; has it been run?"
     if path.stem in MODULES:
         assert any("vitbook-diagram" in str(cell.outputs) for cell in cells(path, "code"))
 

@@ -101,7 +101,8 @@ def test_nothing_is_loaded_from_elsewhere(page):
 def test_every_chapter_leads_to_colab(name):
     links = [a["href"] for a in soup(f"notebooks/{name}.html").find_all("a", href=True)]
     colab = [link for link in links if "colab.research.google.com/github" in link]
-    assert len(colab) >= 2 and all(link.endswith(f"/notebooks/{name}.ipynb") for link in colab)
+    own = all(link.endswith(f"/notebooks/{name}.ipynb") for link in colab)
+    assert len(colab) >= 2 and own, f"{name}: does its first cell link to itself? {colab}"
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -415,7 +416,7 @@ def test_tables_have_numbers_and_captions(page):
     article = soup(page).find("article")
     tables = [t for t in article.find_all("table") if not t.find_parent(class_="cell_output")]
     start = f"{int(page[10:12])}." if page.startswith("notebooks") else ""
-    assert tables
+    assert tables, f"{page}: a chapter has a table under What you hold in your hands"
     for count, table in enumerate(tables, 1):
         words = table.caption.get_text().split(" ", 2)
         assert words[:2] == ["Table", f"{start}{count}"] and words[2]

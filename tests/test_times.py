@@ -65,6 +65,7 @@ def test_a_chapter_says_how_long_it_runs(path):
 
 
 def test_the_page_is_written_from_the_record():
+    assert RECORD.keys() == {p.stem for p in PATHS}, "a time is missing: run make times"
     text = times.PAGE.read_text("utf-8")
     made = times.part(json.loads(times.RECORD.read_text()))
     assert times.written(text, made) == text, "run python scripts/times.py --page"
