@@ -58,7 +58,8 @@ def contents():
 
 
 def name_of(page):
-    return Path(page).stem
+    """notebooks/exercises/03_attention.html → exercises-03_attention."""
+    return page.removesuffix(".html").split("/", 1)[1].replace("/", "-")
 
 
 def article(page):

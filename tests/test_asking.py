@@ -61,6 +61,32 @@ def test_the_right_answer_is_not_always_at_the_same_place(path):
     assert len(set(places)) > 1
 
 
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
+
+
+def values(text):
+    return {float(found.replace(",", "")) for found in NUMBER.findall(text)}
+
+
+@chapters
+def test_numbers_in_answers_are_those_of_the_chapter(path):
+    """As they stand there, or rounded, or in millions; what one counts on fingers is free."""
+    cells, text = nbformat.read(path, 4).cells, ""
+    for cell in cells:
+        text += f" {cell.source}"
+        for output in cell.get("outputs", []):
+            text += f" {output.get('text', '')} {output.get('data', {}).get('text/plain', '')}"
+    held = values(text)
+    known = questions(number(path))
+    for question in (*known["predictions"], *known["quiz"]):
+        said = [choice["says"] for choice in question.get("choices", [])]
+        said += [question[side] for side in ("says", "low", "high") if side in question]
+        for found in (one for sentence in said for one in NUMBER.findall(str(sentence))):
+            value, places = float(found.replace(",", "")), len(found.partition(".")[2])
+            near = {round(x / scale, places) for x in held for scale in (1, 1e6)}
+            assert value in near or value <= 12, f"{found} of chapter {number(path)}"
+
+
 def test_what_is_not_asked_is_refused():
     with pytest.raises(ValueError, match="chapter 99 asks nothing"):
         quiz(99)

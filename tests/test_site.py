@@ -20,11 +20,13 @@ SITE = ROOT / "_build/html"
 SKIP = {"genindex.html", "search.html", "404.html"}
 CHAPTERS = sorted(p.stem for p in ROOT.glob("notebooks/*.ipynb"))
 PAGES = [f"notebooks/{name}.html" for name in CHAPTERS]
+PAGES += [f"notebooks/exercises/{name}.html" for name in CHAPTERS if name < "07"]
 PAGES += [
     f"book/{name}.html"
     for name in (
         "intro",
         "how_to_use",
+        "teaching",
         "results",
         "cifar10_model",
         "equations",

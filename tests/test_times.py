@@ -69,7 +69,7 @@ def test_the_page_is_written_from_the_record():
     text = times.PAGE.read_text("utf-8")
     made = times.part(json.loads(times.RECORD.read_text()))
     assert times.written(text, made) == text, "run python scripts/times.py --page"
-    assert "<!-- end of times -->" in text and RECORD.keys() == {p.stem for p in PATHS}
+    assert "<!-- end of times -->" in text
     changed = json.loads(times.RECORD.read_text())
     changed["seconds"]["04_encoder"] += 1
     assert times.written(text, times.part(changed)) != text

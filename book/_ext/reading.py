@@ -4,6 +4,7 @@ The cover's viewer is drawn as its page is read, by the package as it is.
 A paragraph that begins with "Predict" becomes a callout. Each figure and each table gets its
 number, an anchor by that number, and a caption: the beginning of the figure's alternative text,
 the heading above the table. Prose that says "the figure below" then names it by its number.
+Widgets of one kind share one module.
 """
 
 import re
@@ -88,6 +89,19 @@ def refer_by_number(soup):
         text.replace_with(text[: found.start()], link, text[found.end() :])
 
 
+def share_modules(soup):
+    """Widgets of a kind bring the same module each; one is enough, and starts them all."""
+    first = {}
+    for script in soup.select("div.cell_output script[type=module]"):
+        module, start = script.string.rstrip().rsplit("\n", 1)
+        if module in first:
+            first[module].string += f"{start}\n"
+            script.decompose()
+        else:
+            script.string = f"{module}\n{start}\n"
+            first[module] = script
+
+
 def as_a_book(app, page, template, context, doctree):
     if not page.startswith(NUMBERED):
         return
@@ -97,6 +111,7 @@ def as_a_book(app, page, template, context, doctree):
     number_figures(soup, f"{chapter[1]}." if chapter else "")
     number_tables(soup, f"{chapter[1]}." if chapter else "")
     refer_by_number(soup)
+    share_modules(soup)
     context["body"] = str(soup)
 
 
