@@ -48,7 +48,7 @@ def companion(chapter, tasks, edition="all"):
         cells += asking(task, blank, asked)
         if edition == "all":
             folded.append(len(cells))
-            cells += [text(f"#### Solution {task.number}"), solution(task, solved, asked)]
+            cells += [text(f"### Solution {task.number}"), solution(task, solved, asked)]
     cells.append(code("progress()"))
     for i, cell in enumerate(cells):
         cell["id"] = f"e{chapter.stem[:2]}-{i:03d}"
