@@ -7,7 +7,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
-from test_site import PAGES, SITE, address, soup, visit  # noqa: F401
+from test_site import PAGES, SITE, soup, visit
 
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="no site: run make book first")
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
@@ -87,7 +87,7 @@ def test_the_index_is_the_cover_and_not_a_redirection():
                 assert (SITE / link.path).exists(), found[key]
 
 
-def test_the_index_works_in_a_browser(browser, address):  # noqa: F811
+def test_the_index_works_in_a_browser(browser, address):
     view, faults = visit(browser, address, "", "light", 1280)
     view.locator(".path .sd-card:has(a[href$='03_attention.html'])").click()
     view.wait_for_url("**/notebooks/03_attention.html")

@@ -79,6 +79,7 @@ def prepared(question):
 
 
 def marked(text):
+    """Words as HTML: signs escaped, `code` as code."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(str(text), quote=False))
 
 

@@ -127,14 +127,18 @@ class MyAttention(MultiHeadSelfAttention):
 
 
 def default_split(x, heads):
+    """The package's way, where the reader has none."""
     return rearrange(x, "b n (heads d) -> b heads n d", heads=heads)
 
 
 def default_join(x):
+    """The package's way, where the reader has none."""
     return rearrange(x, "b heads n d -> b n (heads d)")
 
 
 class MyLayerNorm(nn.LayerNorm):
+    """The reader's function, with the weights of the layer that it replaces."""
+
     def __init__(self, old, mine):
         super().__init__(old.normalized_shape, eps=old.eps)
         self.mine = mine["layer_norm"]
@@ -144,6 +148,8 @@ class MyLayerNorm(nn.LayerNorm):
 
 
 class MyDropPath(DropPath):
+    """The reader's function, with dice drawn while training."""
+
     def __init__(self, old, mine):
         super().__init__(old.rate)
         self.mine = mine["drop_path"]
@@ -171,15 +177,18 @@ class MyEmbeddings(Embeddings):
 
 
 def my_patches(old, mine):
+    """The reader's projection."""
     channels = old.projection.in_features // old.patch_size**2
     return mine["patch_projection"](old.patch_size, channels, old.projection.out_features)
 
 
 def my_mlp(old, mine):
+    """The reader's MLP."""
     return mine["mlp"](old.fc1.in_features, old.fc1.out_features)
 
 
 def my_self_attention(old, mine):
+    """The reader's whole layer of attention."""
     return mine["self_attention"](old.out.in_features, old.heads)
 
 
