@@ -101,7 +101,10 @@ def cut_icons(app):
         subset.save_font(font, str(Path(app.outdir, f"_static/icons-{name}.woff")), options)
 
 
-def cut_styles(app):
+def cut_styles(app, error):
+    """Last of all: figures.py, too, gives pages classes."""
+    if error or app.builder.name != "html":
+        return
     folder = Path(app.outdir)
     files = [*pages(app), *folder.rglob("*.js"), *folder.rglob("*.mjs")]
     words = {word for file in files for word in re.findall(r"[\w-]+", file.read_text("utf-8"))}
@@ -120,11 +123,11 @@ def lighten(app, error):
         return
     copy_mathjax(app)
     cut_icons(app)
-    cut_styles(app)
     drop_what_no_one_uses(app)
 
 
 def setup(app):
     app.set_html_assets_policy("always")  # what a page has no use for is taken away again
     app.connect("build-finished", lighten)
+    app.connect("build-finished", cut_styles, priority=900)
     return {"parallel_read_safe": True}
