@@ -159,7 +159,7 @@ def test_menu_and_contents_open(browser, address, width):
     view.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
     view.on("pageerror", lambda e: faults.append(str(e)))
     view.goto(f"{address}/notebooks/03_attention.html", wait_until="load")
-    for kind, link in (("primary", "Embeddings"), ("secondary", "Exercises")):
+    for kind, link in (("primary", "2. Embeddings"), ("secondary", "Exercises")):
         button, bar = view.locator(f"button.{kind}-toggle:visible"), f".bd-sidebar-{kind}"
         if width < 992:
             button.tap()
