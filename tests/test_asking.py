@@ -7,12 +7,11 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 
-from notebooks import PATHS, cells, tags
+from notebooks import PATHS, tags
 from vitbook.exercises import foresee, quiz
 from vitbook.exercises.asking import questions
 
-ASKING = [path for path in PATHS if any("foresee(" in c.source for c in cells(path, "code"))]
-chapters = pytest.mark.parametrize("path", ASKING, ids=lambda path: path.stem)
+chapters = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 def number(path):
@@ -26,28 +25,39 @@ def test_each_prediction_takes_an_answer_before_the_next_cell(path):
     for cell, after in zip(everything, everything[1:], strict=False):
         if cell.cell_type == "markdown" and "**Predict, then run" in cell.source:
             found += 1
-            assert after.source == f"foresee({number(path)}, {found})"
-            assert "remove-input" in tags(after)
-    assert found == len(known)
-    ends = [c.source for c in cells(path, "code")]
-    assert f"quiz({number(path)})" in ends and f"tally({number(path)})" in ends
+            call = f"foresee({number(path)}, {found})"
+            assert after.source == call, f"the cell after {cell.id} is {call}, nothing else"
+            assert "remove-input" in tags(after), f"{after.id} lacks the tag remove-input"
+    assert found == len(known), f"{found} paragraphs predict, the file has {len(known)}"
+    for call in (f"quiz({number(path)})", f"tally({number(path)})"):
+        (cell,) = [c for c in everything if c.source == call] or [None]
+        assert cell, f"{path.stem} lacks a cell with {call}"
+        assert "remove-input" in tags(cell), f"{cell.id} lacks the tag remove-input"
 
 
 @chapters
 def test_questions_have_one_right_answer_and_a_reason_for_each_other(path):
     known = questions(number(path))
-    assert len(known["quiz"]) == 5
+    assert len(known["quiz"]) == 5, "a quiz has five questions"
     for question in (*known["predictions"], *known["quiz"]):
-        assert question["about"] and question["ask"].rstrip().endswith(("?", "…"))
+        where = question["about"]
+        assert question["ask"].rstrip().endswith(("?", "…")), f"{where}: ask ends with ?"
         if "choices" in question:
-            assert 2 <= len(question["choices"]) <= 5
-            assert sum(choice.get("right", False) for choice in question["choices"]) == 1
-            said = [choice["says"] for choice in question["choices"]]
+            choices = question["choices"]
+            assert 2 <= len(choices) <= 5, f"{where}: two to five choices"
+            right = sum(choice.get("right", False) for choice in choices)
+            assert right == 1, f"{where}: {right} choices have right: true, one is wanted"
+            said = [choice["says"] for choice in choices]
         else:
+            missing = {"number", "says", "low", "high"} - set(question)
+            assert not missing, f"{where}: without choices it needs {sorted(missing)}"
             said = [question["says"], question["low"], question["high"]]
-            assert isinstance(question["number"], int | float)
-        assert len(set(said)) == len(said)
-        assert all(3 <= len(one.split()) <= 30 and one.endswith((".", "?")) for one in said)
+            assert isinstance(question["number"], int | float), f"{where}: number is no number"
+            assert 0 < question.get("within", 0.05) < 0.5, f"{where}: within is a share"
+        assert len(set(said)) == len(said), f"{where}: two answers say the same"
+        for one in said:
+            assert 3 <= len(one.split()) <= 30, f"{where}: three to thirty words: {one}"
+            assert one.endswith((".", "?")), f"{where}: ends with a full stop or ?: {one}"
 
 
 @chapters
@@ -58,7 +68,7 @@ def test_the_right_answer_is_not_always_at_the_same_place(path):
         for question in (*known["predictions"], *known["quiz"])
         if "choices" in question
     ]
-    assert len(set(places)) > 1
+    assert len(set(places)) > 1, "every right answer stands at the same place: move some"
 
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
@@ -84,7 +94,8 @@ def test_numbers_in_answers_are_those_of_the_chapter(path):
         for found in (one for sentence in said for one in NUMBER.findall(str(sentence))):
             value, places = float(found.replace(",", "")), len(found.partition(".")[2])
             near = {round(x / scale, places) for x in held for scale in (1, 1e6)}
-            assert value in near or value <= 12, f"{found} of chapter {number(path)}"
+            said_here = f"an answer says {found}, which the chapter neither says nor prints"
+            assert value in near or value <= 12, said_here
 
 
 def test_what_is_not_asked_is_refused():

@@ -20,7 +20,8 @@ PAGES.append(ROOT / "scripts/results.py")  # its texts go into the results page
 pages = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 ADVICE = """
 Print a measured number in a cell, or name the record it comes from in the same paragraph; write
-a derived one as a sum, "8 · 8 = 64"; enter what others published in book/sources.yaml."""
+a derived one as a sum, "8 · 8 = 64"; enter what others published, or an estimate such as the
+minutes to read, in book/sources.yaml."""
 
 
 def complaints(page):

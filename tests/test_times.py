@@ -60,7 +60,8 @@ def test_rounded_words_are_understood(said, right, wrong):
 def test_a_chapter_says_how_long_it_runs(path):
     assert path.stem in RECORD, f"the time of {path.stem} is not recorded: run make times"
     said, seconds = claim(prose(path)), RECORD[path.stem]
-    assert agrees(said, seconds), f"says {said!r}, took {seconds} s: write it anew"
+    forms = ["in seconds", *(f"in about {words}" for words in WORDS)]
+    assert agrees(said, seconds), f"says {said!r}, took {seconds} s: write one of {forms}"
     assert seconds <= SECONDS
 
 

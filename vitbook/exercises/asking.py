@@ -23,14 +23,15 @@ def questions(chapter):
     """{"predictions": [question, …], "quiz": [question, …]} of a chapter.
 
     A question has ``ask`` and ``about``, and either ``choices``, each {text, says} and one of
-    them ``right``, or a ``number`` with what is said of it and of one too ``low`` or ``high``.
+    them ``right``, or a ``number`` with what it ``says``, and what is said of one too ``low``
+    or ``high``; ``within`` is how far off it may be, as a share of it, .05 if left out.
 
     Raises:
         ValueError: the chapter asks nothing.
     """
     path = files("vitbook") / f"exercises/questions/chapter_{chapter}.yaml"
     if not path.is_file():
-        raise ValueError(f"chapter {chapter!r} asks nothing")
+        raise ValueError(f"chapter {chapter!r} asks nothing: there is no questions/{path.name}")
     return yaml.safe_load(path.read_text("utf-8"))
 
 
