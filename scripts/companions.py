@@ -14,10 +14,12 @@ import re
 import sys
 from pathlib import Path
 
-from vitbook.exercises import TASKS, Question
-from vitbook.exercises.sources import GIVEN, stub
+import stamp
 
-COLAB = "https://colab.research.google.com/github/vitbook/vitbook/blob/main/notebooks/exercises"
+from vitbook.exercises import Question
+from vitbook.exercises.sources import GIVEN, stub
+from vitbook.exercises.tasks import of_chapter
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -61,10 +63,12 @@ def companion(chapter, tasks, edition="all"):
 
 def opening(chapter, title, tasks):
     least, most = (end(task.minutes for task in tasks) for end in (min, max))
+    address, branch = stamp.repository()
+    colab = f"{address.replace('github.com', 'colab.research.google.com/github')}/blob/{branch}"
     hours = f"{sum(task.minutes for task in tasks) / 60:.1f}"
     return f"""# Exercises: {title}
 
-[Open in Colab]({COLAB}/{chapter.name})
+[Open in Colab]({colab}/notebooks/exercises/{chapter.name})
 
 {len(tasks)} tasks for [the chapter](../{chapter.name}), from {least} to {most} minutes, \
 about {hours} hours in all. Write in the place of `...`, run the cell, and ask `check`. It \
@@ -157,8 +161,7 @@ def main():
     folder = ROOT / ("notebooks/exercises" if edition == "all" else f"_build/{edition}")
     folder.mkdir(parents=True, exist_ok=True)
     for chapter in sorted((ROOT / "notebooks").glob("0*.ipynb")):
-        tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
-        if tasks:
+        if tasks := of_chapter(chapter):
             whole = json.dumps(companion(chapter, tasks, edition), indent=1, ensure_ascii=False)
             (folder / chapter.name).write_text(whole + "\n", encoding="utf-8")
     print(f"{edition}: {folder}")

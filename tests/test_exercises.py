@@ -36,6 +36,7 @@ from vitbook.encoder import MLP, EncoderBlock
 from vitbook.exercises import TASKS, Question, check
 from vitbook.exercises.checker import copies, difference
 from vitbook.exercises.sources import GIVEN, is_stub, source_of, stub
+from vitbook.exercises.tasks import of_chapter
 from vitbook.explain import position_similarity
 from vitbook.vit import make_blocks
 
@@ -132,7 +133,7 @@ def test_the_section_that_taught_it_is_one_of_its_chapter(number):
 
 def test_the_companion_notebooks_are_those_of_the_tasks():
     for chapter in sorted((ROOT / "notebooks").glob("0*.ipynb")):
-        tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+        tasks = of_chapter(chapter)
         path = ROOT / "notebooks/exercises" / chapter.name
         assert path.exists() == bool(tasks)
         if tasks:
@@ -295,7 +296,7 @@ def test_chapter_2_asks_for_what_the_package_does():
 
 def points(chapter, answers):
     """The points that nbgrader would give: {task: points} of the checks that raise nothing."""
-    tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+    tasks = of_chapter(chapter)
     names, given = {"progress": lambda: None}, {}
     for cell in companion(chapter, tasks, "instructor")["cells"][2:]:
         mark, source = cell["metadata"].get("nbgrader", {}), "".join(cell["source"])
@@ -321,15 +322,14 @@ def blank(source):
 
 @pytest.mark.parametrize("chapter", sorted((ROOT / "notebooks").glob("0[1-6]*.ipynb")), ids=str)
 def test_nbgrader_gives_all_points_for_solutions_and_none_for_blanks(chapter):
-    number = str(int(chapter.stem[:2]))
-    tasks = [t for n, t in TASKS.items() if n.split(".")[0] == number]
+    tasks = of_chapter(chapter)
     assert sum(points(chapter, filled).values()) == sum(task.points for task in tasks) > 10
     assert points(chapter, blank) == {}
 
 
 def test_the_student_edition_has_blanks_and_no_solutions():
     for chapter in sorted((ROOT / "notebooks").glob("0[1-6]*.ipynb")):
-        tasks = [t for n, t in TASKS.items() if int(n.split(".")[0]) == int(chapter.stem[:2])]
+        tasks = of_chapter(chapter)
         cells = companion(chapter, tasks, "student")["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells)
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
@@ -350,3 +350,38 @@ def test_a_companion_prints_what_its_page_shows(path, tmp_path):
     command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
     ran = subprocess.run([*command, path.name], cwd=tmp_path, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-3000:]
+
+
+def without_gradients(q, k, v):
+    numbers = torch.from_numpy((q @ k.mT).numpy()) / q.shape[-1] ** 0.5
+    weights = numbers.softmax(dim=-1)
+    return weights @ v, weights
+
+
+def test_what_fails_only_with_gradients_is_a_sentence_and_no_crash():
+    text = check("3.5", without_gradients).text
+    assert text.startswith("The numbers are right, but where gradients are wanted `numbers = ")
+    assert "raises RuntimeError: Can't call numpy()" in text
+
+
+def test_sentences_end_once():
+    said = [
+        check(n, answer).text.rpartition(" Stuck?")[0]
+        for n, message, answer in wrong_programs.WRONG
+        if "had not ended" not in message
+    ]
+    assert all(re.search(r"[^.?!][.?!][”`)]?$", text) for text in said)
+
+
+TIMES = 0
+
+
+def counting(q, k, v):
+    global TIMES
+    TIMES += 1
+    output, weights = einsum(q, k, v)
+    return output * TIMES, weights
+
+
+def test_a_count_in_the_reader_s_names_is_seen():
+    assert "does it keep count somewhere?" in check("3.5", counting).text

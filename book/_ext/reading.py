@@ -19,7 +19,6 @@ from vitbook.data import photograph
 from vitbook.training.weights import pretrained_path, read_header
 from vitbook.viewer import show_attention
 
-NUMBERED = ("notebooks/", "book/results", "book/cifar10_model", "book/equations")
 POINTED = re.compile(r"\b[Tt]he (figure|table) (above|below)\b")
 
 
@@ -78,12 +77,14 @@ def number_tables(soup, chapter):
 
 
 def refer_by_number(soup):
-    """ "The figure below" becomes its number, and leads there; so does "the table above"."""
+    """What prose calls *the figure below* becomes its number, and leads there; so do tables."""
     for text in soup.find_all(string=POINTED):
         found = POINTED.search(text)
         tag = "table" if found[1] == "table" else "figure"
         look = text.find_previous if found[2] == "above" else text.find_next
         there = look(tag, id=re.compile(f"^{tag}-"))
+        if there is None:
+            continue
         link = soup.new_tag("a", href=f"#{there['id']}")
         link.string = there.find(["figcaption", "caption"]).a.string
         text.replace_with(text[: found.start()], link, text[found.end() :])
@@ -103,7 +104,7 @@ def share_modules(soup):
 
 
 def as_a_book(app, page, template, context, doctree):
-    if not page.startswith(NUMBERED):
+    if doctree is None:  # a page of the theme's own
         return
     soup = BeautifulSoup(context["body"], "html.parser")
     chapter = re.match(r"notebooks/0*(\d+)_", page)

@@ -69,9 +69,9 @@ def judge(task, answer):
                 return Verdict(task.number, False, text)
             wrong = difference(found, expected)
         except Manners as fault:
-            return Verdict(task.number, False, f"Tried with {words}: {fault}.")
+            return Verdict(task.number, False, f"Tried with {words}: {sentence(fault)}")
         except Fault as fault:
-            wrong = str(fault)
+            wrong = sentence(fault)
         if wrong:
             so_far = f"Right for {passed}. " if passed else ""
             cause = slip(task, answer) or wrong
@@ -175,8 +175,8 @@ def refuse_shortcut(stack, name, names):
 
     original = pkgutil.resolve_name(name)
     stack.enter_context(mock.patch(name, refuse))
-    aliases = {alias: refuse for alias, value in names.items() if value is original}
-    stack.enter_context(mock.patch.dict(names, aliases))
+    if aliases := {alias: refuse for alias, value in names.items() if value is original}:
+        stack.enter_context(mock.patch.dict(names, aliases))
 
 
 @contextlib.contextmanager
@@ -225,11 +225,11 @@ def difference(found, expected):
     return "" if found == expected else f"it gives {found!r}, and {expected!r} is right."
 
 
-def first_difference(pairs, sentence):
+def first_difference(pairs, pattern):
     """The first of some named pairs that differ, in a sentence; nothing if none does."""
     for place, pair in pairs.items():
         if wrong := difference(*pair):
-            return sentence.format(place, wrong)
+            return pattern.format(place, wrong)
     return ""
 
 
@@ -268,9 +268,9 @@ def close(one, other):
 
 def slip(task, answer):
     """The sentence of the slip that gives what the answer gives; nothing where none does."""
-    for sentence, program in task.slips.items():
+    for cause, program in task.slips.items():
         if explains(task, program, answer):
-            return sentence
+            return cause
     return ""
 
 
@@ -299,7 +299,7 @@ def in_single_precision(task, answer):
         found = called(task, answer, single)
         wrong = difference(found, task.run(task.solution, *copies(single)))
     except Fault as fault:
-        wrong = str(fault)
+        wrong = sentence(fault)
     return wrong and f"Right in float64, but in float32 {wrong}"
 
 
@@ -309,7 +309,11 @@ def gradients(task, answer):
     right = learned_through(task, task.solution, given)
     if not right:
         return ""
-    found = learned_through(task, answer, given)
+    try:
+        found = learned_through(task, answer, given)
+    except Exception as error:
+        told = f"{where(error, answer)} raises {type(error).__name__}: {error}"
+        return sentence(f"The numbers are right, but where gradients are wanted {told}")
     if not found:
         return "The numbers are right, but no gradient comes through: detach or no_grad?"
     if difference(found, right):
@@ -354,6 +358,11 @@ def copy_of(thing):
     if isinstance(thing, torch.Generator):
         return thing.clone_state()
     return copy.deepcopy(thing)
+
+
+def sentence(text):
+    """With a full stop, where it has no mark of its own at its end."""
+    return str(text) if str(text).endswith((".", "?", "!")) else f"{text}."
 
 
 def kind(thing):

@@ -19,7 +19,7 @@ from vitbook.embeddings import Embeddings, PatchEmbedding
 from vitbook.encoder import MLP, DropPath, EncoderBlock
 from vitbook.exercises.sources import GIVEN, file_lines, source_of
 from vitbook.exercises.task import Task
-from vitbook.exercises.tasks import TASKS
+from vitbook.exercises.tasks import TASKS, of_chapter
 from vitbook.vit import VisionTransformer
 
 FILE = "my_vit.py"
@@ -70,7 +70,7 @@ def progress(path=FILE):
     done = kept(path)
     print("chapter  to write  kept")
     for chapter in sorted({number.split(".")[0] for number in TASKS}):
-        here = [n for n, t in TASKS.items() if n.startswith(f"{chapter}.") and type(t) is Task]
+        here = [task.number for task in of_chapter(chapter) if type(task) is Task]
         print(f"{chapter:>7}  {len(here):>8}  {sum(n in done for n in here):>4}")
     print(f"{'all':>7}  {sum(type(t) is Task for t in TASKS.values()):>8}  {len(done):>4}")
 
