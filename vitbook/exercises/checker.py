@@ -175,8 +175,9 @@ def refuse_shortcut(stack, name, names):
 
     original = pkgutil.resolve_name(name)
     stack.enter_context(mock.patch(name, refuse))
-    if aliases := {alias: refuse for alias, value in names.items() if value is original}:
-        stack.enter_context(mock.patch.dict(names, aliases))
+    aliases = [alias for alias, value in names.items() if value is original]
+    stack.callback(names.update, dict.fromkeys(aliases, original))
+    names.update(dict.fromkeys(aliases, refuse))
 
 
 @contextlib.contextmanager
