@@ -84,6 +84,11 @@ def instructor():
     run("python", "scripts/companions.py", "instructor")
 
 
+def colab():
+    """Run every notebook alone with Colab's versions, in _build/colab; many GB at first."""
+    run("python", "scripts/colab.py")
+
+
 def notebooks():
     """Run every notebook from top to bottom in a clean kernel and store what it prints."""
     options = ["--to", "notebook", "--execute", "--inplace"]
@@ -137,6 +142,7 @@ TASKS = (
     single,
     student,
     instructor,
+    colab,
     notebooks,
     times,
     report,

@@ -71,9 +71,10 @@ def opening(chapter, title, tasks):
 [Open in Colab]({colab}/notebooks/exercises/{chapter.name})
 
 {len(tasks)} tasks for [the chapter](../{chapter.name}), from {least} to {most} minutes, \
-about {hours} hours in all. Write in the place of `...`, run the cell, and ask `check`. It \
-tries your answer on small cases first, and says in words what is wrong. Hints come in three \
-steps; the solution is folded."""
+about {hours} hours in all. The first numbers are those of the exercises at the chapter's end; \
+here you go on counting. Write in the place of `...`, run the cell, and ask `check`. It tries \
+your answer on small cases first, and says in words what is wrong. What is right it keeps in \
+`my_vit.py`, beside the notebook. Hints come in three steps; the solution is folded."""
 
 
 def pieces(task):
@@ -128,7 +129,7 @@ def card(task, chapter):
         f"<details><summary>Hint {k}</summary>\n\n{hint}\n\n</details>"
         for k, hint in enumerate(task.hints, 1)
     )
-    return f"""## {task.number} {task.title}
+    return f"""## Exercise {task.number}: {task.title}
 
 *About {task.minutes} minutes. Trains {task.trains}. Taught in \
 [{task.section}](../{chapter.name}#{anchor}).*

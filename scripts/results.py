@@ -386,10 +386,12 @@ def parts():
 
 
 def written(text, made):
-    """A page's text with every marked part replaced."""
+    """A page's text with its marked parts replaced, those that are made."""
 
     def whole(match):
         name = match.group(1)
+        if name not in made:  # another script's
+            return match.group()
         return f"<!-- {name} -->\n\n{made[name]}\n\n<!-- end of {name} -->"
 
     return re.sub(r"<!-- (\w+) -->.*?<!-- end of \1 -->", whole, text, flags=re.S)

@@ -54,6 +54,13 @@ def test_questions_have_one_right_answer_and_a_reason_for_each_other(path):
             said = [question["says"], question["low"], question["high"]]
             assert isinstance(question["number"], int | float), f"{where}: number is no number"
             assert 0 < question.get("within", 0.05) < 0.5, f"{where}: within is a share"
+        if "why" in question:
+            reasons = question["why"]
+            assert 2 <= len(reasons) <= 5, f"{where}: two to five reasons"
+            right = sum(reason.get("right", False) for reason in reasons)
+            assert right == 1, f"{where}: {right} reasons have right: true, one is wanted"
+            assert all(reason["text"].startswith("because ") for reason in reasons), where
+            said += [reason["says"] for reason in reasons]
         assert len(set(said)) == len(said), f"{where}: two answers say the same"
         for one in said:
             assert 3 <= len(one.split()) <= 30, f"{where}: three to thirty words: {one}"
@@ -61,14 +68,21 @@ def test_questions_have_one_right_answer_and_a_reason_for_each_other(path):
 
 
 @chapters
+def test_two_to_four_predictions_ask_why(path):
+    reasons = ["why" in question for question in questions(number(path))["predictions"]]
+    assert 2 <= sum(reasons) <= 4, f"{sum(reasons)} predictions have why:"
+
+
+@chapters
 def test_the_right_answer_is_not_always_at_the_same_place(path):
     known = questions(number(path))
-    places = [
-        [bool(choice.get("right")) for choice in question["choices"]].index(True)
-        for question in (*known["predictions"], *known["quiz"])
-        if "choices" in question
-    ]
-    assert len(set(places)) > 1, "every right answer stands at the same place: move some"
+    for kind in ("choices", "why"):
+        places = [
+            [bool(choice.get("right")) for choice in question[kind]].index(True)
+            for question in (*known["predictions"], *known["quiz"])
+            if kind in question
+        ]
+        assert len(set(places)) > 1, f"every right answer of {kind} stands at the same place"
 
 
 NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?|\.\d+")
@@ -89,7 +103,9 @@ def test_numbers_in_answers_are_those_of_the_chapter(path):
     held = values(text)
     known = questions(number(path))
     for question in (*known["predictions"], *known["quiz"]):
-        said = [choice["says"] for choice in question.get("choices", [])]
+        choices = [*question.get("choices", []), *question.get("why", [])]
+        said = [choice["says"] for choice in choices]
+        said += [choice["text"] for choice in question.get("why", [])]
         said += [question[side] for side in ("says", "low", "high") if side in question]
         for found in (one for sentence in said for one in NUMBER.findall(str(sentence))):
             value, places = float(found.replace(",", "")), len(found.partition(".")[2])
@@ -107,9 +123,11 @@ def test_what_is_not_asked_is_refused():
 
 def test_it_can_be_read_without_scripts():
     soup = BeautifulSoup(foresee(3, 1).text, "html.parser")
-    assert len(soup.select("ol > li")) == 3
+    assert len(soup.select("ol > li")) == 3 and "Why?" not in soup.text
     assert soup.details.summary.text == "Show me" and "right." in soup.details.text
     assert repr(foresee(3, 1)) == repr(quiz(3))  # no address in it
+    soup = BeautifulSoup(foresee(3, 4).text, "html.parser")
+    assert len(soup.select("ol > li")) == 4 + 3 and soup.details.text.count("right.") == 2
 
 
 def page(browser, view, tmp_path):
@@ -137,16 +155,34 @@ def test_every_choice_says_its_own(browser, tmp_path):
 
 def test_a_number_is_told_on_which_side_it_lies(browser, tmp_path):
     opened, question = page(browser, foresee(3, 2), tmp_path), questions(3)["predictions"][1]
+    reasons, told = opened.get_by_role("group", name="Why?"), opened.locator(".va-says")
+    assert reasons.is_hidden()
     for given, said in (("8.3", "says"), ("4", "low"), ("64", "high")):
         opened.get_by_label("Your number").fill(given)
         opened.keyboard.press("Enter")
-        assert question[said] in opened.get_by_role("status").inner_text()
+        if given == "8.3":
+            assert reasons.is_visible() and not told.inner_text(), "the reason comes first"
+        reasons.get_by_label("variances add up").check()
+        assert question[said] in told.inner_text()
+
+
+def test_every_reason_says_its_own(browser, tmp_path):
+    opened, question = page(browser, foresee(3, 4), tmp_path), questions(3)["predictions"][3]
+    opened.get_by_label("where the looker's wish").check()
+    group = opened.get_by_role("group", name="Why?")
+    for label, reason in zip(group.locator("label").all(), question["why"], strict=True):
+        label.click()
+        right = "Yes." if reason.get("right") else "Not so."
+        told = opened.get_by_role("status").inner_text()
+        assert told.startswith("Yes. ") and told.endswith(f"{right} {reason['says']}")
 
 
 def test_show_me_shows(browser, tmp_path):
-    opened = page(browser, foresee(3, 1), tmp_path)
+    opened = page(browser, foresee(3, 4), tmp_path)
     opened.get_by_role("button", name="Show me").click()
-    assert opened.get_by_role("status").inner_text().startswith("row 1, column 3.")
+    told = opened.get_by_role("status").inner_text()
+    assert told.startswith("where the looker's wish meets the other's name.")
+    assert "because the row stands for what the looker wants" in told
 
 
 site = pytest.mark.skipif(
@@ -176,4 +212,22 @@ def test_what_lies_below_waits_for_an_answer(browser, address, scripts):
         assert not figure.is_visible()
         opened.emulate_media(media="print")
         assert figure.is_visible()
+    context.close()
+
+
+@site
+def test_reasons_are_counted_and_remembered(browser, address):
+    context = browser.new_context()
+    opened = context.new_page()
+    opened.goto(f"{address}/notebooks/03_attention.html")
+    field = opened.locator("fieldset", has_text="standard deviation of q · k").first
+    field.get_by_label("Your number").fill("8")
+    opened.keyboard.press("Enter")
+    assert opened.locator(".va-says", has_text="You foresaw").count() == 0
+    field.get_by_label("deviations add up").check()
+    tally = opened.locator(".va-says", has_text="You foresaw 1 of 1 so far")
+    assert "Of 1 reasons 0 held." in tally.inner_text()
+    opened.reload()
+    assert field.get_by_label("deviations add up").is_checked()
+    assert "Then it would be 64." in field.get_by_role("status").inner_text()
     context.close()

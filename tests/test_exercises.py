@@ -364,6 +364,20 @@ def test_what_fails_only_with_gradients_is_a_sentence_and_no_crash():
     assert "raises RuntimeError: Can't call numpy()" in text
 
 
+def test_a_right_number_written_otherwise_is_told_so():
+    """0.575 is right: as percent, and with too few digits; a tensor is a number, too."""
+    assert check("6.19", torch.tensor(0.5749)).right
+    for given, told in (
+        (57.5, "57.5 percent it is; a number from 0 to 1"),
+        (0.57, "0.57 is right as far as it goes; give more digits."),
+        (torch.tensor(0.57), "0.57 is right as far"),
+        (0.58, "0.58 is not it."),
+        (56, "56 is not it."),
+    ):
+        verdict = check("6.19", given)
+        assert not verdict.right and told in verdict.text, verdict.text
+
+
 def test_sentences_end_once():
     said = [
         check(n, answer).text.rpartition(" Stuck?")[0]

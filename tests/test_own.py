@@ -1,6 +1,7 @@
 """The reader's own model: what is kept, and that it computes the same once assembled."""
 
 import linecache
+import sys
 import types
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, ViTConfig
-from vitbook.exercises import TASKS, assemble, check, own, progress, trial
+from vitbook.exercises import TASKS, assemble, check, download, own, progress, trial, upload
 
 PARTS = {task.part: task for task in TASKS.values() if getattr(task, "part", "")}
 
@@ -43,6 +44,42 @@ def test_nothing_else_is_kept():
     assert check("3.5", typed(task.source, task.name, "# @title Solution 3.5\n")).right
     assert check("3.5", task.solution).right
     assert own.kept() == {}
+
+
+def test_colab_gives_the_file_away_and_takes_it_back(monkeypatch, capsys, tmp_path):
+    """Answers of an earlier day join today's, which stay where both answered."""
+    for number in ("3.5", "3.7"):
+        check(number, typed(TASKS[number].source, TASKS[number].name))
+    given = []
+    colab = types.ModuleType("google.colab")
+    colab.files = types.SimpleNamespace(download=given.append)
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    download()
+    assert given == ["my_vit.py"] and "holds 2 answers" in capsys.readouterr().out
+    progress()
+    assert "download() it" in capsys.readouterr().out
+    earlier = (tmp_path / "my_vit.py").read_bytes()
+    (tmp_path / "my_vit.py").unlink()
+    download()
+    assert given == ["my_vit.py"] and "There is no my_vit.py yet" in capsys.readouterr().out
+    today = TASKS["3.7"].source.replace("    return", "    # today\n    return")
+    assert check("3.7", typed(today, TASKS["3.7"].name)).right
+    check("1.5", typed(TASKS["1.5"].source, TASKS["1.5"].name))
+    colab.files.upload = lambda: {"my_vit (1).py": earlier, "cat.py": b"miau \xff"}
+    upload()
+    told = capsys.readouterr().out
+    assert "2 answers read from my_vit (1).py; my_vit.py now holds 3." in told
+    assert "cat.py holds no answers" in told
+    assert list(own.kept()) == ["1.5", "3.5", "3.7"] and "# today" in own.kept()["3.7"][1]
+
+
+def test_elsewhere_the_file_stays_where_it_is(capsys):
+    check("3.5", typed(TASKS["3.5"].source, TASKS["3.5"].name))
+    download(), upload(), progress()
+    told = capsys.readouterr().out
+    assert "holds 1 answers" in told and "beside your notebook" in told
+    assert "Colab forgets" not in told
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])

@@ -574,6 +574,12 @@ def _(weights, grad):
     return weights * grad - weights * grad.sum(-1, True) / grad.size(-1)
 
 
+@wrong("3.14", "the sum over the keys has lost its axis")
+def _(weights, grad):
+    average = torch.einsum("...k,...k->...", weights, grad)
+    return weights * (grad - average)
+
+
 @wrong("3.14", "the sum of g is subtracted")
 def _(weights, grad):
     return weights * grad - weights * grad.sum(-1, True)

@@ -492,6 +492,20 @@ def _(weight, gradient, average, square, step, rate, decay):
     return new, average, square
 
 
+@wrong("5.10", "10⁻⁸ is added under the root")
+def _(weight, gradient, average, square, step, rate, decay):
+    m, v = moments(gradient, average, square)
+    size = torch.sqrt(v / (1 - 0.999**step) + 1e-8)
+    return weight * (1 - rate * decay) - rate * m / (1 - 0.9**step) / size, m, v
+
+
+@wrong("5.10", "the share is taken of the weight after its move")
+def _(weight, gradient, average, square, step, rate, decay):
+    m, v = moments(gradient, average, square)
+    new = moved(weight, m / (1 - 0.9**step), v / (1 - 0.999**step), rate, 0)
+    return new - rate * decay * new, m, v
+
+
 @wrong("5.10", "steps count from 1")
 def _(weight, gradient, average, square, step, rate, decay):
     m, v = moments(gradient, average, square)

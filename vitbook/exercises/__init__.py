@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vitbook.exercises.asking import foresee, quiz, tally
 from vitbook.exercises.checker import Verdict, judge
-from vitbook.exercises.own import assemble, keep, progress, trial
+from vitbook.exercises.own import assemble, download, keep, progress, trial, upload
 from vitbook.exercises.task import Question, Task
 from vitbook.exercises.tasks import TASKS
 
@@ -15,11 +15,13 @@ __all__ = [
     "Verdict",
     "assemble",
     "check",
+    "download",
     "foresee",
     "progress",
     "quiz",
     "tally",
     "trial",
+    "upload",
 ]
 
 

@@ -7,6 +7,8 @@ const STYLE = `
 .va fieldset { border: 1px solid currentColor; border-radius: 6px; padding: 8px 14px; margin: 0 0 12px; }
 .va legend { float: left; width: 100%; padding: 0; margin: 0 0 6px; font: inherit; font-weight: 600; }
 .va legend + * { clear: both; }
+.va fieldset fieldset { margin: 8px 0; }
+.va [hidden] { display: none; }
 .va label { display: flex; gap: 8px; align-items: center; min-height: 36px; cursor: pointer; }
 .va input, .va button { font: inherit; color: inherit; }
 .va input[type="number"] { width: 9em; background: transparent; border: 1px solid currentColor; border-radius: 6px; padding: 4px 8px; }
@@ -77,47 +79,77 @@ function judge(question, given) {
   return [right, right ? says : given < number ? low : high];
 }
 
+/** The same as words: a head in bold, and the sentence. */
+function verdict(question, given) {
+  const [right, sentence] = judge(question, given);
+  return `<b>${right ? "Yes." : "Not so."}</b> ${sentence}`;
+}
+
+/** What is right, and why. */
+function solution(question) {
+  const { choices, number, says } = question;
+  const right = choices?.find((one) => one.right) ?? { text: number, says };
+  return `<b>${right.text}.</b> ${right.says}`;
+}
+
+/** Choices to press; the name tells them from those of other questions. */
+function radios(choices, name, chosen) {
+  return choices.map((choice, k) => make("label", {}, [
+    make("input", { type: "radio", name, value: k, onchange: () => chosen(k) }),
+    make("span", { html: choice.text }),
+  ]));
+}
+
 export function ask(element, data) {
   const wait = data.kind === "predictions" && document.querySelector("article.bd-article") ? below(element) : [];
   const drawn = data.questions.map((question, i) => {
     const name = `${data.chapter} ${data.kind} ${data.first + i}`;
+    const key = `${element.dataset.key}-${i}`;
+    const reasons = question.why && { choices: question.why };
     const says = make("p", { class: "va-says", role: "status", "aria-live": "polite" });
-    const answer = (given, again) => {
-      const [right, sentence] = judge(question, given);
-      says.innerHTML = `<b>${right ? "Yes." : "Not so."}</b> ${sentence}`;
-      if (!again) keep(name, { given, right });
+    let given, why;
+    function answer() {
+      const wanting = reasons && why === undefined; // the reason first, then what is so
+      if (reasons) because.hidden = false;
+      if (wanting) return;
+      says.innerHTML = verdict(question, given) + (reasons ? ` ${verdict(reasons, why)}` : "");
+      const reason = reasons && { why, because: judge(reasons, why)[0] };
+      keep(name, { given, right: judge(question, given)[0], ...reason });
       reveal();
-    };
+    }
+    const give = (value) => { given = value; answer(); };
+    const because = make("fieldset", { hidden: "" }, [
+      make("legend", {}, ["Why?"]),
+      ...radios(question.why ?? [], `${key}-why`, (k) => { why = k; answer(); }),
+    ]);
     const show = make("button", {
       type: "button",
       onclick: () => {
-        const [, sentence] = question.choices ? judge(question, question.choices.findIndex((one) => one.right)) : judge(question, question.number);
-        const which = question.choices ? question.choices.find((one) => one.right).text : question.number;
-        says.innerHTML = `<b>${which}.</b> ${sentence}`;
+        says.innerHTML = solution(question) + (reasons ? ` ${solution(reasons)}` : "");
         keep(name, { right: false });
         reveal();
       },
     }, ["Show me"]);
     const fields = question.choices
-      ? question.choices.map((choice, k) => make("label", {}, [
-          make("input", { type: "radio", name: `${element.dataset.key}-${i}`, value: k, onchange: () => answer(k) }),
-          make("span", { html: choice.text }),
-        ]))
+      ? radios(question.choices, key, give)
       : [make("label", {}, ["Your number ", make("input", {
           type: "number", step: "any",
-          onchange: (event) => event.target.value !== "" && answer(Number(event.target.value)),
+          onchange: (event) => event.target.value !== "" && give(Number(event.target.value)),
         })])];
     const field = make("fieldset", {}, [
-      make("legend", { html: question.ask }), ...fields, make("div", { class: "va-row" }, [show]), says,
+      make("legend", { html: question.ask }), ...fields, ...(reasons ? [because] : []),
+      make("div", { class: "va-row" }, [show]), says,
     ]);
     const before = answers()[name];
     if (before) {
       if (before.given === undefined) show.click();
       else {
-        const input = field.querySelectorAll("input")[question.choices ? before.given : 0];
-        if (question.choices) input.checked = true;
-        else input.value = before.given;
-        answer(before.given, true);
+        ({ given, why } = before);
+        const inputs = field.querySelectorAll("input");
+        if (question.choices) inputs[given].checked = true;
+        else inputs[0].value = given;
+        if (reasons && why !== undefined) because.querySelectorAll("input")[why].checked = true;
+        answer();
       }
     }
     return field;
@@ -135,9 +167,12 @@ export function tally(element, data) {
     const given = data.about.map((about, i) => ({ about, ...answers()[`${data.chapter} predictions ${i + 1}`] }));
     const made = given.filter((one) => one.right !== undefined);
     const missed = made.filter((one) => !one.right).map((one) => one.about);
+    const reasons = made.filter((one) => one.because !== undefined);
+    const known = reasons.filter((one) => one.because).length;
     says.textContent = !made.length
       ? `This chapter asks for ${data.about.length} predictions. How many come true?`
       : `You foresaw ${made.length - missed.length} of ${made.length} so far, of ${data.about.length} in this chapter.`
+        + (reasons.length ? ` Of ${reasons.length} reasons ${known} held.` : "")
         + (missed.length ? ` What surprised you: ${missed.join("; ")}. Your picture of these is worth a second look.` : "");
   }
   addEventListener("vitbook-answer", draw);

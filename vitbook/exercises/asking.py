@@ -24,7 +24,8 @@ def questions(chapter):
 
     A question has ``ask`` and ``about``, and either ``choices``, each {text, says} and one of
     them ``right``, or a ``number`` with what it ``says``, and what is said of one too ``low``
-    or ``high``; ``within`` is how far off it may be, as a share of it, .05 if left out.
+    or ``high``; ``within`` is how far off it may be, as a share of it, .05 if left out. ``why``
+    holds choices as well: the reason is asked for before anything is told.
 
     Raises:
         ValueError: the chapter asks nothing.
@@ -69,12 +70,13 @@ def asked(chapter, kind, some, first):
 def prepared(question):
     """A question with its words as HTML: `code` is the only mark they know."""
     made = dict(question, ask=marked(question["ask"]))
-    if "choices" in question:
-        made["choices"] = [
-            {**choice, "text": marked(choice["text"]), "says": marked(choice["says"])}
-            for choice in question["choices"]
-        ]
-    else:
+    for kind in ("choices", "why"):
+        if kind in question:
+            made[kind] = [
+                {**choice, "text": marked(choice["text"]), "says": marked(choice["says"])}
+                for choice in question[kind]
+            ]
+    if "choices" not in question:
         made |= {side: marked(question[side]) for side in ("says", "low", "high")}
     return made
 
@@ -86,17 +88,24 @@ def marked(text):
 
 def plain(question):
     """A question with its answers folded, for where scripts are off."""
+    choices, answers = "", f"<p>{question.get('number', 0):g}. {question.get('says')}</p>"
     if "choices" in question:
-        texts = "".join(f"<li>{choice['text']}</li>" for choice in question["choices"])
-        choices = f'<ol type="a">{texts}</ol>'
-        answers = "".join(
-            f"<p>{letter}: {'right. ' if choice.get('right') else ''}{choice['says']}</p>"
-            for letter, choice in zip(LETTERS, question["choices"], strict=False)
-        )
-    else:
-        choices, answers = "", f"<p>{question['number']:g}. {question['says']}</p>"
+        choices, answers = listed(question["choices"])
+    if "why" in question:
+        reasons, told = listed(question["why"])
+        choices, answers = f"{choices}<p>Why?</p>{reasons}", f"{answers}<p>Why?</p>{told}"
     folded = f"<details><summary>Show me</summary>{answers}</details>"
     return f"<p>{question['ask']}</p>{choices}{folded}"
+
+
+def listed(choices):
+    """Choices with letters in front, and what is said of each."""
+    texts = "".join(f"<li>{choice['text']}</li>" for choice in choices)
+    answers = "".join(
+        f"<p>{letter}: {'right. ' if choice.get('right') else ''}{choice['says']}</p>"
+        for letter, choice in zip(LETTERS, choices, strict=False)
+    )
+    return f'<ol type="a">{texts}</ol>', answers
 
 
 def widget(function, data, text):

@@ -591,7 +591,7 @@ FINER = Question(
     title="More pixels, the same patches",
     text="ViT-B/16 is often trained on pictures of 224 × 224 pixels and fine-tuned at 384 × "
     "384, with the same patches of 16 × 16. How many times as many pairs does attention have "
-    "then? Predict it without counting all of them; two digits behind the point are enough. "
+    "then? Predict it without counting pairs; two digits behind the point are enough. "
     "Count patches only.",
     minutes=3,
     trains="what grows with which power",
@@ -622,7 +622,9 @@ SHUFFLED = Question(
     text="The chapter shuffles the cat in patches of 4 × 4 and finds that right neighbours "
     "*across borders* then differ by about 0.12. Shuffle patches of 8 × 8 instead, and take "
     "the mean difference of *all* right neighbours, inside and across together. What do you "
-    "get, averaged over ten shuffles? Guess before you measure.",
+    "get, averaged over ten shuffles? Guess first, from the numbers that the chapter prints; "
+    "then measure with its loop, on its cat of 32 × 32, "
+    '`photograph("chelsea", size=32)[None] / 255`. Two digits are enough.',
     minutes=15,
     trains="changing one thing, and asking what else changed with it",
     section="What shuffling destroys, and what it doesn't",
@@ -827,7 +829,10 @@ JIGSAW = Task(
     "the smallest sum of absolute differences along the borders that touch: its left column "
     "against the right column of the piece on its left, its top row against the bottom row of "
     "the piece above. Give back a list: for each place the number of its piece.\n\n"
-    "Then try it on the shuffled cat: for which patch size do you get her back?",
+    'Then try it on the cat, `images = photograph("chelsea", size=32)[None] / 255` with '
+    "`photograph` of `vitbook.data`. Her pieces are `patchify(images, p)[0].reshape(-1, 3, p, "
+    "p)`, a row for each place. Shuffle all but the first, lay them, and put them back with "
+    "`unpatchify`. For which patch size do you get her back?",
     minutes=90,
     trains="turning a description into loops, edge by edge",
     section="What shuffling destroys, and what it doesn't",
@@ -864,8 +869,9 @@ JIGSAW = Task(
             places_of_pieces
         ),
     },
-    why="So shuffled pixels still tell where they were, and people trained networks on such "
-    "puzzles. Chapter 2 shows that a model without positions can't use a bit of it.",
+    why="So shuffled patches still hint at what lay beside them, by their borders, and people "
+    "trained networks on such puzzles. Chapter 2 shows that a model without positions can't "
+    "use a bit of it.",
 )
 
 TASKS = (

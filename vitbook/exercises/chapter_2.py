@@ -73,17 +73,17 @@ class ReshapedTokens(PatchEmbedding):
 PROJECTION = Task(
     number="2.5",
     title="The projection, as one convolution",
-    text="The weights are those of a linear layer, as in the chapter. Write `forward` with a "
-    "single `F.conv2d` and without `patchify`: make a kernel of the matrix, and tokens of what "
-    "the convolution gives. `__init__` is given.",
+    text="The weights and the bias are those of a linear layer, as in the chapter; a row of "
+    "the matrix runs over channel, row, column, as chapter 1 lays a patch out. Write `forward` "
+    "with a single `F.conv2d` and without `patchify`: make a kernel of the matrix, and tokens "
+    "of what the convolution gives. `__init__` is given.",
     minutes=15,
     trains="seeing the same numbers as a matrix and as a kernel",
     section="From 48 numbers to the model's width",
     hints=(
         "Chapter 1 made a matrix of a kernel. What is the way back?",
         "A row of the matrix runs over channel, row, column. The convolution steps by one "
-        "patch "
-        "width.",
+        "patch width.",
         "The convolution gives (b, dim, h, w): the grid has to become one axis, and to move in "
         "front of `dim`.",
     ),
@@ -111,9 +111,8 @@ PROJECTION = Task(
         ),
     },
     part="patch_projection",
-    why="torchvision and timm keep this layer as a convolution, this book as a matrix. "
-    "The same "
-    "numbers: a reshape of the weights turns one into the other.",
+    why="torchvision and timm keep this layer as a convolution, this book as a matrix. The "
+    "same numbers: a reshape of the weights turns one into the other.",
 )
 
 # 2.6 Tokens that are no patches -------------------------------------------------------------
@@ -164,11 +163,9 @@ def everywhere(tokens, class_token):
 CLASS_TOKEN = Task(
     number="2.6",
     title="Tokens that are no patches",
-    text="Put learned tokens in front of the patches of every picture. There are k of "
-    "them: the "
-    "class token at place 0, and perhaps others behind it (later papers add some, and "
-    "call them "
-    "registers).",
+    text="Put learned tokens in front of the patches of every picture. There are k of them: "
+    "the class token at place 0, and perhaps others between it and the patches (later papers "
+    "add some, and call them registers).",
     minutes=5,
     trains="one vector for all pictures of a batch",
     section="One token too many",
@@ -232,7 +229,8 @@ SINES = Task(
     title="Sines, as the first Transformer has them",
     text="The chapter puts all sines before all cosines. Vaswani et al. lay them alternately: "
     "sine and cosine of the fastest hand, then of the next. Write their table for one axis, "
-    "with the chapter's frequencies. Places need not be whole numbers.",
+    "with the chapter's frequencies; one axis alone has `dim // 2` of them. `places` is a "
+    "tensor, and need not hold whole numbers.",
     minutes=10,
     trains="frequencies, angles, and an order of axes",
     section="Positions by formula",
@@ -275,8 +273,8 @@ def grids():
     yield "a grid of 5 × 3, width 12, temperature 100", ((5, 3), 12, 100)
 
 
-def sincos_2d(grid, dim, temperature=10_000):
-    """(rows · columns, dim), columns first, exponents from 0 to 1."""
+def sincos_big_vision(grid, dim, temperature=10_000):
+    """(rows · columns, dim), columns first, exponents from 0 to 1; dim is 8 at least."""
     frequencies = temperature ** -(torch.arange(dim // 4) / (dim // 4 - 1))
     rows, columns = torch.meshgrid(*map(torch.arange, grid), indexing="ij")
     row_angles = rows.flatten()[:, None] * frequencies
@@ -314,7 +312,7 @@ SINCOS = Task(
         "stays.",
         "With `dim` 12 there are three frequencies, with the exponents 0, 1/2 and 1.",
     ),
-    solution=sincos_2d,
+    solution=sincos_big_vision,
     cases=grids,
     slips={
         "that is the chapter's table: here columns come first, and the exponents reach 1.": (
@@ -341,9 +339,9 @@ SINCOS = Task(
 
 
 def tables():
-    yield "from 2 × 2 to 3 × 3", (pencil(1, 5, 2), (2, 2), (3, 3))
-    yield "from 2 × 3 to 5 × 4", (pencil(1, 7, 3), (2, 3), (5, 4))
-    yield "from 5 × 7 to 3 × 2, coarser", (pencil(1, 36, 5), (5, 7), (3, 2))
+    yield "a grid of 2 × 2 made 3 × 3", (pencil(1, 5, 2), (2, 2), (3, 3))
+    yield "a grid of 2 × 3 made 5 × 4", (pencil(1, 7, 3), (2, 3), (5, 4))
+    yield "a grid of 5 × 7 made coarser, 3 × 2", (pencil(1, 36, 5), (5, 7), (3, 2))
 
 
 def resize_positions(table, old_grid, new_grid):
@@ -356,7 +354,7 @@ def resize_positions(table, old_grid, new_grid):
 
 
 def stretched(
-    mode="bicubic", antialias=True, back="1 d h w -> 1 (h w) d", viewed=False, **more
+    mode="bicubic", antialias=True, back="1 d h w -> 1 (h w) d", viewed=False, cut=False, **more
 ):
     """A resized table, with one thing changed."""
 
@@ -365,7 +363,8 @@ def stretched(
         image = rearrange(table[:, 1:], "1 (h w) d -> 1 d h w", h=h, w=w)
         image = table[:, 1:].reshape(1, d, h, w) if viewed else image
         image = F.interpolate(image, new_grid, mode=mode, antialias=antialias, **more)
-        return torch.cat([table[:, :1], rearrange(image, back)], dim=1)
+        image = image.reshape(1, -1, d) if cut else rearrange(image, back)
+        return torch.cat([table[:, :1], image], dim=1)
 
     return program
 
@@ -416,6 +415,8 @@ RESIZE = Task(
         "the table is only reshaped to (D, h, w): the width must be moved, not cut.": stretched(
             viewed=True
         ),
+        "the table is reshaped there and back: width and places are mixed; the width must be "
+        "moved.": stretched(viewed=True, cut=True),
         "the new places are numbered column by column.": stretched(back="1 d h w -> 1 (w h) d"),
         "corners are aligned: places at the border should move inwards with their patches.": (
             stretched(align_corners=True)
@@ -510,7 +511,7 @@ def steps():
 
 
 def wave_similarity(rows, columns, dim, temperature=10_000):
-    """The cosine of two rows of the chapter's sincos table, so many rows and columns apart."""
+    """The cosine of two places' vectors, so many rows and so many columns of the grid apart."""
     frequencies = temperature ** -(torch.arange(dim // 4) / (dim // 4))
     cosines = [(rows * frequencies).cos(), (columns * frequencies).cos()]
     return torch.cat(cosines).mean().item()
@@ -529,9 +530,9 @@ def derived(formula):
 DERIVE = Task(
     number="2.11",
     title="The formula behind the hills",
-    text="Derive it: what is the cosine similarity of two places on the chapter's `sincos_2d` "
-    "table, if they lie so many rows and so many columns apart? Write it without building a "
-    "table, and give back a plain number.",
+    text="Derive it: what is the cosine similarity of two places on the *chapter's* "
+    "`sincos_2d` table, if they lie so many rows and so many columns apart? Write it without "
+    "building a table, and give back a plain number.",
     minutes=25,
     trains="from a sum of products to a formula",
     section="Positions by formula",
@@ -638,8 +639,7 @@ def embed(tokens, class_token, position):
         "the class token is added to the patches, too.": summed(plus=1),
     },
     why="A learned table hides it: each row simply is trained for the place it serves. It "
-    "shows "
-    "when weights are loaded, or the table is resized.",
+    "shows when weights are loaded, or the table is resized.",
 )
 
 # 2.13 Back in order -------------------------------------------------------------------------
@@ -693,9 +693,8 @@ PUT_BACK = Task(
         "`x[:, order]` puts at place k what stood at `order[k]`. And the way back?",
         "Take three patches and the order 1, 2, 0, on paper: where must what stands at place 0 "
         "go?",
-        "The inverse of an order is `order.argsort()`; `order` counts patches, without "
-        "the class "
-        "token.",
+        "The inverse of an order is `order.argsort()`; `order` counts patches, without the "
+        "class token.",
     ),
     solution=put_back,
     cases=shuffles,
@@ -722,7 +721,7 @@ WIDTH = Question(
     title="Half as much in the way",
     text="The chapter finds that two random vectors with 64 dimensions have a cosine of about "
     "0.10 in size. How many dimensions are needed to bring it down to half of that? Predict "
-    "from the numbers that the chapter prints, then try.",
+    "from the numbers that the chapter prints; then draw some and see.",
     minutes=5,
     trains="how room grows with width",
     section="Why add, and not append?",
@@ -750,19 +749,19 @@ COOLER = Question(
     number="2.15",
     title="Change one thing: the temperature",
     text="On the chapter's sincos table (8 × 8 places, 64 numbers) all places share much: "
-    "the smallest similarity of two of them is printed there. Build the table with "
+    "the smallest similarity of two of them is printed there. Take `sincos_2d` from "
+    "`vitbook.embeddings`, where it is as the chapter writes it, and build the table with "
     "`temperature=100` instead. What is the smallest similarity now? Guess first whether it "
-    "rises or falls.",
+    "rises or falls. Two digits behind the point are enough.",
     minutes=10,
     trains="changing one thing, and saying why before looking",
     section="Positions by formula",
     hints=(
         "Which hands make all places alike: those that turn fast, or those that hardly move?",
-        "A lower temperature makes slow hands faster. Do two distant places share more "
-        "then, or "
-        "less?",
-        "Call the chapter's function with `temperature=100`; rows of length 1, their product, "
-        "the minimum.",
+        "A lower temperature makes slow hands faster. Do two distant places share more then, "
+        "or less?",
+        "`sincos_2d((8, 8), 64, temperature=100)`; bring its rows to length 1, multiply each "
+        "with each, take the minimum.",
     ),
     answer=0.4544,
     slips={

@@ -97,9 +97,8 @@ ATTENTION = Task(
             order="k q"
         ),
     },
-    why="Score, scale, softmax, collect. Dividing by √d keeps the scores at a size at "
-    "which the "
-    "softmax still listens to all of them.",
+    why="Score, scale, softmax, collect. Dividing by √d keeps the scores at a size at which "
+    "the softmax still listens to all of them.",
     shortcuts=(
         "torch.nn.functional.scaled_dot_product_attention",
         "vitbook.attention.attention",
@@ -157,9 +156,9 @@ def columns(scores, mask):
 MASK = Task(
     number="3.6",
     title="A mask",
-    text="Turn scores into weights where some looks are forbidden. True in the mask means: "
-    "may be "
-    "looked at. A row in which all is hidden looks nowhere: zeros, not `nan`.",
+    text="Turn scores into weights where some looks are forbidden. The mask is boolean, with "
+    "the last two axes of the scores and perhaps fewer in front; True means: may be looked at. "
+    "A row in which all is hidden looks nowhere: zeros, not `nan`.",
     minutes=10,
     trains="what happens on both sides of a softmax",
     section="Some may not be looked at: masks",
@@ -184,9 +183,8 @@ MASK = Task(
         "the mask changes nothing.": ignored,
         "each column sums to one instead of each row: softmax over the wrong axis?": columns,
     },
-    why="Hidden before the softmax, so that the others share what is left; and once more "
-    "after it, "
-    "for rows in which nothing is left to share.",
+    why="Hidden before the softmax, so that the others share what is left; and once more after "
+    "it, for rows in which nothing is left to share.",
 )
 
 # 3.7 and 3.8 Heads --------------------------------------------------------------------------
@@ -228,9 +226,8 @@ def count_for_width(x, heads):
 SPLIT = Task(
     number="3.7",
     title="Split into heads",
-    text="Cut the width of every token into `heads` parts of equal width, neighbours "
-    "together, and "
-    "put the axis of heads in front of the tokens.",
+    text="Cut the width of every token into `heads` parts of equal width, each of numbers that "
+    "stand side by side, and put the axis of heads in front of the tokens.",
     minutes=5,
     trains="reading einops strings, and the order of axes",
     section="Several heads",
@@ -253,9 +250,8 @@ SPLIT = Task(
             count_for_width
         ),
     },
-    why="A head is a run of neighbouring numbers of every token. The axis of heads stands "
-    "in front "
-    "of the tokens, so that one matrix product serves all of them.",
+    why="A head is a run of neighbouring numbers of every token. The axis of heads stands in "
+    "front of the tokens, so that one matrix product serves all of them.",
     part="split_heads",
 )
 
@@ -325,7 +321,7 @@ TABLES = Question(
     number="3.9",
     title="How large are the tables?",
     text="A ViT-B/16 reads one picture of 224 × 224 pixels: 12 layers of 12 heads, and a class "
-    "token before the patches. How many attention weights does it form?",
+    "token before the patches. How many attention weights does it form, in all its tables?",
     minutes=5,
     trains="counting tokens, and what grows with their square",
     section="What does it cost?",
@@ -344,8 +340,7 @@ TABLES = Question(
     solution="tokens = (224 // 16) ** 2 + 1\n12 * 12 * tokens**2",
     within=0.0001,
     why="5.6 million looks at one picture, and four times the tokens would make it sixteen "
-    "times "
-    "as many.",
+    "times as many.",
 )
 
 # 3.10 The layer -----------------------------------------------------------------------------
@@ -518,8 +513,8 @@ CROSS = Task(
     number="3.11",
     title="Two sequences: cross attention",
     text="In *self*-attention a sequence looks at itself. Here the tokens `x` look at those of "
-    "another sequence, `context`, and at nothing else. Three matrices are given; one head. "
-    "Give back the output.",
+    "another sequence, `context`, and at nothing else. Three matrices are given, to be "
+    "multiplied from the right, `x @ w`, as in the chapter; one head. Give back the output.",
     minutes=10,
     trains="knowing who asks, who offers and who tells",
     section="Question, offer, content",
@@ -593,7 +588,7 @@ GRID = Task(
     text="Make the mask of an attention that sees no further than its neighbourhood, as a "
     "convolution does. Patches stand in reading order, row by row. A patch may look at those "
     "at most `reach` rows *and* at most `reach` columns away, itself included. There is no "
-    "class token.",
+    "class token, so the mask is (patches, patches), boolean.",
     minutes=15,
     trains="from a place in a sequence to a place in a picture, and back",
     section="Some may not be looked at: masks",
@@ -730,8 +725,8 @@ def slopes():
     half = torch.tensor([[0.5, 0.5]]).double()
     yield "two keys, alike", (half, torch.tensor([[1.0, 0.0]]).double())
     yield "three keys", (torch.tensor([[0.5, 0.25, 0.25]]).double(), pencil(1, 3))
-    yield "3 queries, 5 keys", (pencil(3, 5).softmax(-1), pencil(3, 5, seed=1))
     yield "3 queries, 3 keys", (pencil(3, 3).softmax(-1), pencil(3, 3, seed=1))
+    yield "3 queries, 5 keys", (pencil(3, 5).softmax(-1), pencil(3, 5, seed=1))
     yield "a batch of 2", (pencil(2, 5, 7).softmax(-1), pencil(2, 5, 7, seed=1))
 
 
@@ -741,7 +736,8 @@ GRADIENT = Task(
     text="A row of weights is $a = \\text{softmax}(s)$, and you know how the loss changes with "
     "the weights, $g_j = \\partial L / \\partial a_j$. Derive how it changes with the scores, "
     "$\\partial L / \\partial s_i$, on paper; then write it in terms of `weights` and `grad`. "
-    "No automatic gradients.",
+    "No automatic gradients. The chapter measures what this does and does not derive it: begin "
+    "with $a_j = e^{s_j} / \\sum_k e^{s_k}$, and take $j = i$ and $j \\ne i$ apart.",
     minutes=30,
     trains="what flows back through a look, and when nothing does",
     section="Why divide by √d?",
@@ -770,6 +766,8 @@ GRADIENT = Task(
         "the sum runs over the queries; each row is a softmax of its own.": lambda a, g: (
             a * (g - (a * g).sum(dim=-2, keepdim=True))
         ),
+        "the sum over the keys has lost its axis, and the rows meet the wrong one: "
+        "keepdim=True leaves each row its own.": lambda a, g: a * (g - (a * g).sum(dim=-1)),
         "the factor a in front is missing.": lambda a, g: g - (a * g).sum(dim=-1, keepdim=True),
         "the sign is turned.": lambda a, g: a * ((a * g).sum(dim=-1, keepdim=True) - g),
         "the sum runs over all rows; each row is a softmax of its own.": lambda a, g: (
@@ -777,8 +775,9 @@ GRADIENT = Task(
         ),
     },
     shortcuts=("torch.autograd.grad",),
-    why="The factor a says it: a weight that is nearly 0 passes nothing back, and one that is "
-    "nearly 1 is its own average, so nothing either. That is why scores are kept small.",
+    why="The factor a says it: a weight that is nearly 0 passes nothing back. Where one is "
+    "nearly 1, the average of g is nearly its own g, so nothing either. That is why scores are "
+    "kept small.",
 )
 
 # 3.15 A score's deviation -------------------------------------------------------------------
@@ -807,8 +806,9 @@ DEVIATION = Question(
         "That would be a sum of the two numbers; a score is made of their products.": 13**0.5,
     },
     solution="variance = 64 * 2**2 * 3**2\nvariance**0.5 / 64**0.5",
-    why="√d keeps the scores at the size of its inputs' product, 2 · 3. It cannot make up for "
-    "queries that have grown; a layer norm before the layer does that.",
+    why="Divided by √d, a score deviates by a query's deviation times a key's, 2 · 3, at any "
+    "width. √d cannot make up for queries that have grown. A layer norm before the layer keeps "
+    "the tokens in size, but $W_q$ and $W_k$ may still grow.",
 )
 
 # 3.16 Doubled queries -----------------------------------------------------------------------
@@ -818,8 +818,9 @@ SPREAD = Question(
     title="Measure: how many are looked at?",
     text="*e* to the entropy of a row says how many tokens it looks at, as it were: 65 if at "
     "all 65 alike, 1 if at a single one. Draw queries and keys of deviation 1, 65 tokens of "
-    "width 64, several times, and *double the queries*. What is *e* to the mean entropy of "
-    "the rows? (10 percent off is near enough.)",
+    "width 64, ten times at least, and *multiply every number of the queries by 2*. Divide the "
+    "scores by √64, as always. What is *e* to the mean entropy of all rows? The entropy is "
+    "taken with the natural logarithm, as it is. (10 percent off is near enough.)",
     minutes=15,
     trains="measuring instead of believing",
     section="Which root?",

@@ -239,7 +239,8 @@ DROP = Task(
     title="Drop-path, with given dice",
     text="`drawn` has one number from 0 to 1 for every image, already thrown. Silence the "
     "branch of an image if its number is *below* `rate`, and make those that stay larger, so "
-    "that the average is the same. The branch has images first, and any axes behind.",
+    "that the average is the same. `rate` is below 1. The branch has images first, and any "
+    "axes behind.",
     minutes=10,
     trains="one factor per image, and an average that stays",
     section="Drop-path: skip a branch",
@@ -388,8 +389,9 @@ def dropped_once(self, x):
 BLOCK = Task(
     number="4.8",
     title="The block",
-    text="Write `forward` from equations 2 and 3: attention, then MLP, each with its norm "
-    "inside the branch, each through `drop_path`, each added to the stream.",
+    text="Write `forward` from the paper's equations 2 and 3, which the chapter shows: "
+    "attention, then MLP, each with its norm inside the branch, each through `drop_path`, each "
+    "added to the stream.",
     minutes=10,
     trains="the two lines that everything is stacked from",
     section="The block",
@@ -424,8 +426,8 @@ BLOCK = Task(
         "drop_path is missing on the first branch.": blocks(dropped_once),
     },
     part="block",
-    why="With both branches silent the block does nothing at all, and that is its strength: a "
-    "deep stack starts as a shallow one and grows into its depth.",
+    why="With both branches silent the block hands on what it got, unchanged. A branch that "
+    "has nothing to say does no harm.",
 )
 
 # 4.9 The model ------------------------------------------------------------------------------
@@ -566,8 +568,9 @@ MODEL = Task(
 COUNT = Question(
     number="4.10",
     title="Count a block by hand",
-    text="How many parameters has one block of width 10 with 2 heads and an MLP of hidden "
-    "width 20? Count before you look at the formula.",
+    text="How many parameters has one block as the chapter builds it, of width 10 with 2 heads "
+    "and an MLP of hidden width 20? All biases count, and attention's output matrix. Count "
+    "without looking back at the formula.",
     minutes=5,
     trains="knowing where the weights are",
     section="The model as a table",
@@ -647,8 +650,8 @@ BUG = Task(
     title="A stack with two faults",
     text="""This program should make `depth` blocks, each with weights of its own. Their
 drop-path rates should rise evenly from 0 in the first block to `highest` in the last; a
-single block has none. It runs, and it has two faults. Write it as it should be. `block()`
-makes one block.
+single block has rate 0. It runs, and it has two faults. Find them without the chapter's code,
+then write it as it should be. `block()` makes one block.
 
 ```python
 def make_blocks(depth, highest, block):
@@ -746,7 +749,7 @@ SLOPE = Task(
     },
     shortcuts=("torch.autograd.grad", "torch.func.grad"),
     why="Below −0.75 the slope is negative, and far down it is 0: a unit that is very negative "
-    "passes nothing back. Near 0 it still does, unlike ReLU's.",
+    "passes nothing back. Just below 0 it still does, unlike ReLU's.",
 )
 
 # 4.13 Published names -----------------------------------------------------------------------
@@ -838,13 +841,14 @@ NAMES = Task(
     number="4.13",
     title="From published names to ours",
     text="""Weights of a ViT from the Hugging Face hub have other names than ours. Translate
-those of block `i`. Below, `N.` stands for `encoder.layer.N.`; every name ends in `.weight` or
-`.bias`.
+those of block `i`; `state` holds all of them. Below, `N.` stands for `encoder.layer.N.` with
+N = `i`; every name ends in `.weight` or `.bias`. For `i = 1`,
+`encoder.layer.1.attention.attention.query.weight` goes into `attn.qkv.weight`.
 
 | theirs | ours |
 |---|---|
 | `N.layernorm_before`, `N.layernorm_after` | `norm1`, `norm2` |
-| `N.attention.attention.query`, `….key`, `….value` | `attn.qkv`, as one, queries first |
+| `N.attention.attention.query`, `….key`, `….value` | `attn.qkv`, in this order, by rows |
 | `N.attention.output.dense` | `attn.out` |
 | `N.intermediate.dense`, `N.output.dense` | `mlp.fc1`, `mlp.fc2` |
 
@@ -918,10 +922,11 @@ PATCHES = Question(
 STREAM = Question(
     number="4.15",
     title="Measure: quieter branches",
-    text="Tokens of deviation 1 and width 256; 24 branches, each a linear layer without bias "
-    "behind a layer norm, its square matrix drawn by Xavier's rule and then *halved*; each is "
-    "added to the stream. What is the deviation of the stream at the top? (10 percent off is "
-    "near enough.)",
+    text="Tokens of deviation 1 and width 256 pass 24 branches. Each is a layer norm, then a "
+    "linear layer without bias, its square matrix drawn by Xavier's rule (see *The model*) and "
+    "then *halved*; each is added to the stream. What is the deviation of all numbers of the "
+    "stream after the last addition? Measure it, or work it out: variances of independent "
+    "things add up. (10 percent off is near enough.)",
     minutes=20,
     trains="what adds up when independent things are added",
     section="Only add",
@@ -946,7 +951,7 @@ for _ in range(24):
 stream.std().item()""",
     within=0.1,
     why="√(1 + 24 / 4) ≈ 2.65. A branch's share of the stream falls with depth, since the norm "
-    "keeps its input at one size while the stream grows. That is why small starts help.",
+    "keeps its input at one size while the stream grows. Smaller starts let it grow less.",
 )
 
 TASKS = (

@@ -474,7 +474,8 @@ NORMALIZE = Task(
     number="5.9",
     title="Normalise by channel",
     text="Write `normalize_channels` for pictures in colour: `mean` and `std` are lists "
-    "with a number for each channel, on the scale of 0 to 1. Whole numbers of 0…255 come in.",
+    "with a number for each channel, on the scale of 0 to 1. Whole numbers of 0…255 come in, "
+    "and nothing else has to be looked for.",
     minutes=5,
     trains="broadcasting against the axis you mean",
     section="The loss before any training",
@@ -529,12 +530,21 @@ def slopes():
     yield "the first step of one number", (*first, nothing, nothing, 1, 0.5, 0.1)
     values = (pencil(3), pencil(3, seed=5) + 0.25, *state(3, seed=7), 2, 0.5, 0.0)
     yield "a second step without decay", values
+    tiny = torch.tensor([1.0]).double(), torch.tensor([1e-8]).double()
+    yield "a first step, with a gradient of 1e-8", (*tiny, nothing, nothing, 1, 0.5, 0.0)
     steep = (pencil(2, 3), pencil(2, 3, seed=5) + 0.25, *state(2, 3, seed=7), 7, 0.25, 0.5)
     yield "step 7, with decay", steep
 
 
 def adam(
-    betas=(0.9, 0.999), power=2, root=0.5, late=0, sign=1, corrected=(True, True), decay="own"
+    betas=(0.9, 0.999),
+    power=2,
+    root=0.5,
+    late=0,
+    sign=1,
+    corrected=(True, True),
+    decay="own",
+    inside=0.0,
 ):
     """A step with one thing changed."""
 
@@ -546,9 +556,12 @@ def adam(
             1 - beta ** (step - late) if on else 1.0
             for beta, on in zip(betas, corrected, strict=True)
         )
-        change = average / first / ((square / second) ** root + 1e-8)
+        change = average / first / ((square / second + inside) ** root + 1e-8 - inside)
         shrink = {"own": rate * share, "no rate": share}.get(decay, 0.0)
-        return weight - shrink * weight - sign * rate * change, average, square
+        moved = weight - shrink * weight - sign * rate * change
+        if decay == "moved":
+            moved = (weight - rate * change) * (1 - rate * share)
+        return moved, average, square
 
     return program
 
@@ -572,9 +585,9 @@ before the first step:
 gradient², element by element.
 - Since both start at 0, they are too small at first. Step number t (the first is 1) divides \
 them by 1 − 0.9ᵗ and 1 − 0.999ᵗ, for this step only; what is carried on is not divided.
-- The weight goes against the corrected average, divided by the root of the corrected square \
-(plus 10⁻⁸), times the rate. Besides, it shrinks by its own share `rate · decay`, which the \
-gradient knows nothing of.
+- The weight goes against the corrected average, divided by *the root of the corrected \
+square, to which 10⁻⁸ is added after the root is taken*, times the rate. Besides, the weight \
+as it came in shrinks by its share `rate · decay`, which the gradient knows nothing of.
 
 Give back the new weight, `average` and `square`.""",
     minutes=25,
@@ -610,9 +623,14 @@ Give back the new weight, `average` and `square`.""",
             keeps_nothing
         ),
         "steps count from 1: the power in the correction is one too small.": adam(late=1),
+        "10⁻⁸ is added under the root; it comes on top of it.": adam(inside=1e-8),
+        "the share is taken of the weight after its move; it is that of the old one.": adam(
+            decay="moved"
+        ),
     },
-    why="The first step moves every weight by the rate, whatever its gradient: direction "
-    "counts, not size. That is why a warm-up is wanted.",
+    why="But for the decay, the first step moves every weight by about the rate, however small "
+    "its gradient, as long as it is far above 10⁻⁸: direction counts, not size. That is the "
+    "reason usually given for a warm-up.",
 )
 
 # 5.11 Clipping ------------------------------------------------------------------------------
@@ -804,9 +822,9 @@ ACCUMULATE = Task(
     number="5.12",
     title="A batch in parts: find the fault",
     text="""A batch does not fit into the memory. So its gradient is gathered part by part, \
-and then one step is made. This program trains, but badly. Put it right: it has to do exactly \
-what one step on the whole batch would do, and give back the loss of the whole batch. The last \
-part may be smaller than the others.
+and then one step is made. This program runs, but does not make that step. Put it right: it \
+has to do exactly what one step on the whole batch would do, and give back the loss of the \
+whole batch. The last part may be smaller than the others; `images` go to the model as they are.
 
 ```python
 def accumulate(model, optimizer, images, labels, size):
@@ -855,7 +873,9 @@ def accumulate(model, optimizer, images, labels, size):
             in_parts(lambda p, s, count: 1 / count, lambda p, s, count: 1 / count)
         ),
     },
-    why="AdamW hides this fault, since it divides by the gradient's size; clipping does not.",
+    why="With equal parts AdamW hides most of this fault, since it divides by the gradient's "
+    "size; clipping does not, and the loss it tells is too large. With a smaller last part the "
+    "direction is wrong, too.",
 )
 
 # 5.13 One step ------------------------------------------------------------------------------
@@ -955,8 +975,9 @@ STEP = Task(
     title="A step that survives a nan",
     text="Write the chapter's `train_step` with one addition. In long runs a batch may come "
     "whose loss is `inf` or `nan`, and one step with it ruins every weight. So look at the "
-    "loss first: if it is not finite, leave the model as it is. The loss, as a number, comes "
-    "back in any case. `config` has `label_smoothing` and `clip`; `normalize` is given.",
+    "loss first: if it is not finite, make no step of the optimizer, so that neither the "
+    "weights nor its averages change. The loss, as a number, comes back in any case. `config` "
+    "has `label_smoothing` and `clip`; `normalize` is given.",
     minutes=15,
     trains="the order of the lines in a step",
     section="The loop",
@@ -1084,7 +1105,8 @@ SNAPSHOT = Task(
     title="A checkpoint without a file",
     text="""The chapter writes its checkpoint to a file. To try three learning rates from one \
 point on, memory is enough. Write `Snapshot`: `keep` keeps a training, `put_back` puts it \
-back, *as often as one likes*, and every time the training goes on as it would have gone.
+back, its rate included, *as often as one likes*, and every time the training goes on as it \
+would have gone.
 
 The random numbers come from a generator of its own, `dice`, with `dice.get_state()` and \
 `dice.set_state(…)`.""",
@@ -1197,7 +1219,8 @@ ACCURACY = Task(
     title="Among the best five",
     text="With a thousand classes one also reports how often the label is among the five "
     "largest logits. Write `accuracy` for any such number `best`, in batches of `size`, of "
-    "which the last may be smaller. While it counts, the model is in evaluation mode; "
+    "which the last may be smaller; `images` go to the model as they are, and the share comes "
+    "back as a number from 0 to 1. While it counts, the model is in evaluation mode; "
     "afterwards it is in the mode in which it came.",
     minutes=15,
     trains="what to switch off while measuring, and to switch back on",
@@ -1304,7 +1327,7 @@ FLOOR = Question(
     title="Change the smoothing and measure",
     text="How low can the loss get with a label smoothing of 0.2 in place of 0.1, and ten "
     "classes? Measure it: take ten logits as a parameter, let an optimizer pull the loss of "
-    "one label down until it stays, and give the number.",
+    "one label down until it stays, and give the number, two digits behind the point.",
     minutes=10,
     trains="measuring what the chapter says, at another place",
     section="Train",

@@ -64,8 +64,9 @@ ROW = Task(
     number="6.7",
     title="The row that decides, with registers",
     text="Some models put extra tokens, *registers*, between the class token and the patches. "
-    "They stand for no place. Write `class_token_map` for such a model: the class token's row "
-    "of one layer, for each head, patches only, rescaled to sum to one.",
+    "They stand for no place. Write `class_token_map` for such a model with so many "
+    "`registers`: the class token's row of one layer, for each head, patches only, rescaled to "
+    "sum to one.",
     minutes=5,
     trains="which axis looks, and which is looked at",
     section="The row that decides",
@@ -258,9 +259,9 @@ RELEVANCE = Task(
     number="6.9",
     title="Relevance, down to the patches",
     text="From weights and their gradients to one map: follow the chapter's recursion through "
-    "the layers, then take off the identity that each token began with, and read the map. Of a "
-    "model with a class token (`class_token` is True) it is that token's row, patches only; "
-    "without one, the mean of all rows.",
+    "the layers, then take off the identity that each token began with, and read the map as it "
+    "is, not rescaled. Of a model with a class token (`class_token` is True) it is that "
+    "token's row, patches only; without one, the mean of all rows.",
     minutes=15,
     trains="a formula with a mean, a product and a plus, in the right order",
     section="Does the look matter to the answer?",
@@ -372,9 +373,10 @@ def apart(
 FAR = Task(
     number="6.10",
     title="How far down, how far across",
-    text="The mean attention distance does not say in which direction. Write one that does: "
-    "how many pixels up or down, and how many left or right, the looked-at patches lie on "
-    "average, `(layer, head, 2)`. A class token stands first, and is left out as in the "
+    text="The mean attention distance mixes two directions. Write one that keeps them apart: "
+    "how many pixels away the looked-at patches lie vertically, and how many horizontally, "
+    "without sign, weighted by the look and averaged over queries and images, "
+    "`(layer, head, 2)`. A class token stands first, and is left out as in the "
     "chapter. Patches are numbered row by row.",
     minutes=15,
     trains="from the number of a patch to its place",
@@ -568,8 +570,8 @@ ENERGY = Task(
     number="6.12",
     title="The share in any box",
     text="Write the chapter's *share* for boxes that cut through patches: each patch counts by "
-    "that part of its area that lies in the box. Maps are positive; boxes are (top, left, "
-    "bottom, right) in pixels.",
+    "that part of its area that lies in the box. Maps are positive, (image, patch); boxes are "
+    "(top, left, bottom, right) in pixels, (image, 4); one share for each image comes back.",
     minutes=20,
     trains="the overlap of two intervals, which must not be negative",
     section="Three scores",
@@ -681,8 +683,8 @@ INSERTION = Task(
     title="The area of an insertion",
     text="Write insertion for one picture. Start from the `fill`. Put the picture's patches "
     "back one by one, the brightest of the map first, and ask `score` before the first and "
-    "after each. Give the area under these points, joined by straight lines, the whole length "
-    "counted as 1.",
+    "after each; it gives a number. Give back the area under these points, joined by straight "
+    "lines (the trapezoid rule), the whole length counted as 1.",
     minutes=20,
     trains="fence posts, and what a rank is",
     section="Take the patches away",
@@ -886,9 +888,9 @@ def knocked(
 CUT = Task(
     number="6.15",
     title="Cut a look",
-    text="Write the heart of a knockout: the attention weights of one layer, when the tokens "
-    "`who` may not look at the tokens `whom`. The looks that stay share the weight. A look at "
-    "oneself always stays.",
+    text="Write the heart of a knockout: from scores, divided by √d already, the attention "
+    "weights of one layer, when the tokens `who` may not look at the tokens `whom`. The looks "
+    "that stay share the weight. A look at oneself always stays.",
     minutes=15,
     trains="a mask from two sets of tokens",
     section="What does a look do?",
@@ -1034,7 +1036,8 @@ STAYS = Question(
     number="6.17",
     title="What stays of a token",
     text="A model has 12 layers and 197 tokens, and every token looks at all 197 alike, in "
-    "every layer. Rollout, with the residual: what stands on the diagonal?",
+    "every layer. Rollout, with the residual: what stands on the diagonal? Two significant "
+    "digits are enough.",
     minutes=10,
     trains="reading a product of matrices as paths",
     section="Rollout",
@@ -1058,15 +1061,17 @@ STAYS = Question(
     solution="layer = (torch.eye(197) + torch.full((197, 197), 1 / 197)) / 2\n"
     "torch.linalg.matrix_power(layer.double(), 12)[0, 0].item()",
     within=0.01,
-    why="After 12 layers a token has forgotten where it was: by rollout, one part in 4,096 "
-    "stayed in place. A real model need not forget, since its branches may be quiet.",
+    why="After 12 layers a token has forgotten where it was: by rollout one part in 4,096 "
+    "never left, and the rest of the diagonal, about 1/197, has come back by looks. A real "
+    "model need not forget, since its branches may be quiet.",
 )
 
 WIDE = Question(
     number="6.18",
     title="As wide as how many tokens?",
     text="A row of attention gives 1/2 to one token and 1/8 to each of four others. As wide as "
-    "an even look at how many tokens is it, by the chapter's measure?",
+    "an even look at how many tokens is it, by the chapter's measure? The number of all tokens "
+    "drops out.",
     minutes=5,
     trains="what an entropy counts",
     section="How far, and how evenly?",
@@ -1095,8 +1100,8 @@ SQUARED = Question(
     number="6.19",
     title="Square it and measure",
     text="A map of 8 × 8 patches has the values 1, 2, 3, …, 64, row by row. The box holds "
-    "the two lowest rows. The map's share in the box is 43%. Square every value: what is the "
-    "share then?",
+    "the two lowest rows. The map's share in the box is 0.435. Square every value: what is the "
+    "share then, as a number from 0 to 1, with three digits behind the point?",
     minutes=5,
     trains="what a score rewards",
     section="Three scores",

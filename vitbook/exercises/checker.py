@@ -95,7 +95,20 @@ def judge_question(task, answer):
     if same_answer(task, answer, task.answer):
         return Verdict(task.number, True, task.why)
     causes = [s for s, value in task.slips.items() if same_answer(task, answer, value)]
-    return Verdict(task.number, False, (causes or [f"{answer} is not it."])[0])
+    return Verdict(task.number, False, (causes or [form(task, answer)])[0])
+
+
+def form(task, answer):
+    """What is said of an answer that is no known slip: is it only written otherwise?"""
+    if not task.choices:
+        number = float(f"{float(answer):.6g}")  # a float32 has no more
+        if 0 < task.answer < 1 and same_answer(task, number / 100, task.answer):
+            return f"{number:g} percent it is; a number from 0 to 1 is asked for."
+        digits = f"{number:.9f}".rstrip("0").partition(".")[2]
+        if number == round(float(task.answer), len(digits)):
+            return f"{number:g} is right as far as it goes; give more digits."
+        answer = f"{number:g}"
+    return f"{answer} is not it."
 
 
 def same_answer(task, one, other):

@@ -7,6 +7,7 @@ of yours on a task that nobody solves without looking in the right place.
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import torch
@@ -38,19 +39,26 @@ def keep(task, answer, path=FILE):
     source = source_of(answer) if callable(answer) else None
     if not typed or not source or "# @title Solution" in file_lines(answer):
         return ""
-    sections = kept(path) | {task.number: (task.title, f"{task.names}\n{source}".strip())}
+    write(kept(path) | {task.number: (task.title, f"{task.names}\n{source}".strip())}, path)
+    return source
+
+
+def write(sections, path):
+    """Write the file: {number: (title, source)}, in the order of the book."""
     ordered = sorted(sections.items(), key=lambda item: [int(n) for n in item[0].split(".")])
     text = "".join(f"\n\n# ---- {n} {title} ----\n{code}\n" for n, (title, code) in ordered)
     head = '"""My own Vision Transformer, from the exercises of vitbook."""\n\n'
     Path(path).write_text(head + GIVEN + text, encoding="utf-8")
-    return source
 
 
 def kept(path=FILE):
     """What the file holds: {number: (title, source)}."""
-    if not Path(path).exists():
-        return {}
-    _, *pieces = MARK.split(Path(path).read_text("utf-8"))
+    return sections_of(Path(path).read_text("utf-8")) if Path(path).exists() else {}
+
+
+def sections_of(text):
+    """The same of a file's text."""
+    _, *pieces = MARK.split(text)
     return {
         number: (title, code.strip())
         for number, title, code in zip(pieces[::3], pieces[1::3], pieces[2::3], strict=True)
@@ -73,6 +81,43 @@ def progress(path=FILE):
         here = [task.number for task in of_chapter(chapter) if type(task) is Task]
         print(f"{chapter:>7}  {len(here):>8}  {sum(n in done for n in here):>4}")
     print(f"{'all':>7}  {sum(type(t) is Task for t in TASKS.values()):>8}  {len(done):>4}")
+    if done and in_colab():
+        print("Colab forgets my_vit.py when you leave: download() it; next time, upload() it.")
+
+
+def download(path=FILE):
+    """In Colab, let the browser download the file, before Colab forgets it."""
+    if not Path(path).exists():
+        print(f"There is no {path} yet; the first answer that check calls right begins it.")
+        return
+    if in_colab():
+        from google.colab import files
+
+        files.download(str(path))
+    print(f"{path} holds {len(kept(path))} answers, in {Path(path).resolve().parent}")
+
+
+def upload(path=FILE):
+    """In Colab, ask for a file that was downloaded, and add its answers to those of today.
+
+    Where both answer a task, today's stays.
+    """
+    if not in_colab():
+        print(f"Elsewhere than in Colab, put {path} beside your notebook.")
+        return
+    from google.colab import files
+
+    for name, content in files.upload().items():
+        found = sections_of(content.decode("utf-8", "replace"))
+        if not found:
+            print(f"{name} holds no answers; the file wanted is {path}, as download() gave it.")
+            continue
+        write(found | kept(path), path)
+        print(f"{len(found)} answers read from {name}; {path} now holds {len(kept(path))}.")
+
+
+def in_colab():
+    return "google.colab" in sys.modules
 
 
 # The model -----------------------------------------------------------------------------------
