@@ -71,7 +71,8 @@ def test():
     """Unit tests, every notebook alone and offline under strict nbval, the built site."""
     book()
     run("python", "scripts/chromium.py")
-    run("python", "-m", "pytest")
+    threads = {"OMP_NUM_THREADS": "1", **os.environ}  # one for each of the processes
+    run("python", "-m", "pytest", "-n", "logical", "--dist", "worksteal", env=threads)
 
 
 def student():

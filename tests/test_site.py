@@ -134,10 +134,20 @@ def visit(browser, address, page, theme, width, touch=False):
     return view, faults
 
 
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 390)])
-def test_pages_work_in_a_browser(browser, address, page, theme, width):
-    view, faults = visit(browser, address, page, theme, width)
+LOOKS = [("light", 1280), ("dark", 390)]
+SEEN = [(page, *look) for page in [*PAGES, "search.html", "genindex.html"] for look in LOOKS]
+
+
+@pytest.fixture(scope="module", params=SEEN, ids=lambda seen: "-".join(map(str, seen)))
+def seen(request, browser, address):
+    """A page in one of its looks, opened once for the tests that only look at it."""
+    view, faults = visit(browser, address, *request.param)
+    yield view, faults, *request.param
+    view.context.close()
+
+
+def test_pages_work_in_a_browser(seen):
+    view, faults, page, theme, width = seen
     if "math" in (SITE / page).read_text("utf-8"):
         view.wait_for_function(
             "!document.querySelector('.math') || document.querySelector('mjx-container')"
@@ -148,7 +158,30 @@ def test_pages_work_in_a_browser(browser, address, page, theme, width):
         "page scrolls sideways"
     )
     assert not faults
-    view.context.close()
+
+
+def test_no_code_is_out_of_sight(seen):
+    cut = """[...document.querySelectorAll('.bd-article pre')]
+        .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))"""
+    assert seen[0].evaluate(cut) == []
+
+
+def test_in_the_dark_no_figure_is_a_white_card(seen):
+    view, _, _, theme, _ = seen
+    shown = """[...document.querySelectorAll('article img[src*=_images]')]
+        .filter(e => e.offsetParent !== null).map(e => e.src)"""
+    dark = {"-dark." in source for source in view.evaluate(shown)}
+    assert dark <= {theme == "dark"}
+
+
+def test_nobody_is_shut_out(seen):
+    """Whole pages, by every rule of axe: contrast, names, landmarks, headings, keyboard."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    view = seen[0]
+    view.wait_for_timeout(500)  # the theme's buttons come by script
+    found = Axe().run(view).response["violations"]
+    assert not [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
 
 
 @pytest.mark.parametrize("width", [390, 768, 1280])
@@ -186,32 +219,10 @@ def test_light_or_dark_is_known_before_the_first_paint(browser, address, theme):
     context.close()
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_no_code_is_out_of_sight_on_a_phone(browser, address, page):
-    view, _ = visit(browser, address, page, "light", 390)
-    cut = """[...document.querySelectorAll('.bd-article pre')]
-        .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))"""
-    assert view.evaluate(cut) == []
-    view.context.close()
-
-
 def test_a_narrow_table_is_no_box_to_scroll(browser, address):
     view, _ = visit(browser, address, "notebooks/05_training.html", "light", 1280)
     tables = "[...document.querySelectorAll('.bd-article table')]"
     assert view.evaluate(f"{tables}.every(t => getComputedStyle(t).display === 'table')")
-    view.context.close()
-
-
-@pytest.mark.parametrize("page", [*PAGES, "search.html", "genindex.html"])
-@pytest.mark.parametrize("theme, width", [("light", 1280), ("dark", 390)])
-def test_nobody_is_shut_out(browser, address, page, theme, width):
-    """Whole pages, by every rule of axe: contrast, names, landmarks, headings, keyboard."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    view, _ = visit(browser, address, page, theme, width)
-    view.wait_for_timeout(500)  # the theme's buttons come by script
-    found = Axe().run(view).response["violations"]
-    assert not [(v["id"], [n["html"][:120] for n in v["nodes"]][:3]) for v in found]
     view.context.close()
 
 
@@ -266,15 +277,6 @@ def test_ink_is_recoloured_and_pictures_are_kept():
     assert dark[0, 0].max() < 0.1 and dark[20, 50].min() > 0.85
     red, green, blue = dark[30, 50]
     assert red > green > blue and red > 0.7, "orange stays orange, and bright"
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_in_the_dark_no_figure_is_a_white_card(browser, address, page):
-    view, _ = visit(browser, address, page, "dark", 390)
-    shown = """[...document.querySelectorAll('article img[src*=_images]')]
-        .filter(e => e.offsetParent !== null).every(e => e.src.includes('-dark.'))"""
-    assert view.evaluate(shown)
-    view.context.close()
 
 
 def test_a_phone_shows_the_way_and_wide_figures_scroll(browser, address):

@@ -117,6 +117,7 @@ def upload(path=FILE):
 
 
 def in_colab():
+    """Whether Colab runs this."""
     return "google.colab" in sys.modules
 
 
