@@ -335,7 +335,7 @@ def test_the_student_edition_has_blanks_and_no_solutions():
         code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
         assert "Solution" not in text
         for task in tasks:
-            assert f"## {task.number} {task.title}\n" in text
+            assert f"## Exercise {task.number}: {task.title}\n" in text
             if not isinstance(task, Question):
                 assert any(
                     source.endswith(stub(task.source, task.filled).strip()) for source in code
