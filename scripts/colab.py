@@ -111,8 +111,10 @@ def filled(notebook):
             blank = cell
         if cell.source.startswith("# @title Solution") and blank:
             solved = cell.source.split("\n", 1)[1]
-            asks = "\ncheck(" in blank.source
-            blank.source = solved if asks else solved.rsplit("check(", 1)[0].strip()
+            if "\ncheck(" in blank.source:  # a number: question and answer in one cell
+                blank.source = solved
+            else:  # what the blank brings along stays
+                blank.source += "\n\n\n" + solved.rsplit("check(", 1)[0].strip()
             blank = None
             continue
         kept.append(cell)

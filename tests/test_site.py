@@ -27,6 +27,7 @@ PAGES += [
         "intro",
         "how_to_use",
         "teaching",
+        "laboratory",
         "results",
         "cifar10_model",
         "equations",

@@ -1,0 +1,427 @@
+"""The model in the page: the same numbers as PyTorch's, a page that stays alive, its manners."""
+
+import json
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import ROOT
+from test_site import SITE, visit
+
+from vitbook import VisionTransformer, ViTConfig, load_pretrained, record_attention
+from vitbook.data import load, normalize
+from vitbook.training import loop
+
+LIVE = SITE / "_static/live"
+PAGE = "book/laboratory.html"
+pytestmark = pytest.mark.skipif(
+    not (LIVE / "jax/index.js").exists(), reason="no engine: npm was missing at make book"
+)
+NEAR = 1e-4
+
+
+@pytest.fixture
+def lab(browser, address):
+    """The laboratory, and a way to hand its scripts large arrays: files.bin?name."""
+    view, faults = visit(browser, address, PAGE, "light", 1280)
+    view.files = {}
+    view.route(
+        "**/given/*",
+        lambda route: route.fulfill(body=view.files[route.request.url.rsplit("/", 1)[1]]),
+    )
+    yield view
+    assert not faults
+    view.context.close()
+
+
+def laid(tensor):
+    """As the page keeps it: matrices lie the other way."""
+    return tensor.T if tensor.ndim == 2 else tensor
+
+
+def given(view, **tensors):
+    for name, tensor in tensors.items():
+        view.files[name] = tensor.detach().contiguous().float().numpy().tobytes()
+
+
+SAME = """async ([name, shape]) => {
+    const live = (file) => import(`/_static/live/${file}`);
+    const { init, jit, numpy: np, tree } = await live("jax/index.js");
+    const { vit } = await live("vit.mjs");
+    const { readWeights } = await live("files.mjs");
+    await init("wasm");
+    const floats = async (one) => new Float32Array(await (await fetch(`/given/${one}`)).arrayBuffer());
+    const file = await (await fetch(`/_static/live/${name}.safetensors`)).arrayBuffer();
+    const { weights, config } = readWeights(file);
+    const images = np.array(await floats("images")).reshape(shape);
+    const { logits, looks, streams } = jit((w, x) => vit(w, x, config))(weights, images);
+    for (const unused of streams) unused.dispose();
+    const far = (a, b) => a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), a.length === b.length ? 0 : Infinity);
+    return [far(await logits.data(), await floats("logits")), far(await np.stack(looks).data(), await floats("looks"))];
+}"""
+
+
+@pytest.mark.parametrize("name", ["digits", "digits-canvas", "cifar10"])
+def test_a_shipped_model_says_and_looks_as_in_pytorch(lab, name):
+    model = load_pretrained(name)
+    config = model.config
+    images = torch.rand(100, config.channels, *config.image_shape) * 2 - 1
+    with torch.no_grad(), record_attention(model) as recorded:
+        logits = model(images)
+    given(lab, images=images, logits=logits, looks=recorded.weights)
+    logits_off, looks_off = lab.evaluate(SAME, [name, list(images.shape)])
+    print(f"{name}: logits differ by {logits_off:.1e} at most, weights by {looks_off:.1e}")
+    assert logits_off < NEAR and looks_off < NEAR
+    assert logits_off > 0 or looks_off > 0, (
+        "two machines that agree in every bit: the same one?"
+    )
+
+
+LEARN = """async ([config, names, shapes, fixed, steps, batch, decay, clip]) => {
+    const live = (file) => import(`/_static/live/${file}`);
+    const { init, numpy: np, tree, valueAndGrad } = await live("jax/index.js");
+    const { loss, noMoments, trainStep } = await live("training.mjs");
+    await init("wasm");
+    const floats = async (one) => new Float32Array(await (await fetch(`/given/${one}`)).arrayBuffer());
+    const all = {};
+    for (const [i, name] of names.entries()) all[name] = np.array(await floats(`start${i}`)).reshape(shapes[i]);
+    const still = Object.fromEntries(fixed.map((name) => [name, all[name]]));
+    const weights = Object.fromEntries(names.filter((name) => !fixed.includes(name)).map((name) => [name, all[name]]));
+    const side = config.image_size;
+    const images = async (k) => np.array(await floats(`images${k}`)).reshape([batch, config.channels, side, side]);
+    const targets = async (k) => np.array(await floats(`targets${k}`)).reshape([batch, config.classes]);
+    const far = async (mine, theirs) => {
+        const [a, b] = [await mine.data(), await floats(theirs)];
+        const size = Math.sqrt(b.reduce((sum, value) => sum + value * value, 0) / b.length);
+        // a key's bias moves no softmax: its gradient is rounding, which AdamW blows up
+        const counts = (i) => b.length !== 3 * config.dim || i < config.dim || i >= 2 * config.dim;
+        return a.reduce((most, value, i) => counts(i) ? Math.max(most, Math.abs(value - b[i])) : most, 0) / (size || 1);
+    };
+    const [x, y] = [await images(0), await targets(0)];
+    const [value, gradients] = valueAndGrad((w) => loss({ ...w, ...tree.ref(still) }, x.ref, y.ref, config))(tree.ref(weights));
+    const found = { loss: (await value.data())[0], gradients: {}, weights: {} };
+    for (const [i, name] of names.entries())
+        if (gradients[name]) found.gradients[name] = await far(gradients[name], `gradient${i}`);
+    const step = trainStep(config, { decay, clip });
+    let state = { weights, moments: noMoments(weights) };
+    for (let k = 0; k < steps; k++) {
+        const warm = np.array([1 - 0.9 ** (k + 1), 1 - 0.999 ** (k + 1)]);
+        const next = step(state, tree.ref(still), await images(k), await targets(k), np.array(0.004), warm);
+        await next.loss.data();
+        state = next.state;
+    }
+    for (const [i, name] of names.entries())
+        if (state.weights[name]) found.weights[name] = await far(state.weights[name], `end${i}`);
+    return found;
+}"""
+
+
+@pytest.mark.parametrize(
+    "pool, position", [("cls", "sincos"), ("cls", "learned"), ("mean", "none")]
+)
+def test_it_learns_as_pytorch_does(lab, pool, position):
+    """Loss, every gradient, and the weights after ten steps of AdamW, decayed and clipped."""
+    config = ViTConfig(
+        8, 2, 1, 10, dim=12, depth=2, heads=3, mlp_dim=20, pool=pool, position=position
+    )
+    model, split, batch, steps = VisionTransformer(config), load("digits").train, 29, 10
+    names = list(model.state_dict())
+    fixed = ["embeddings.position"] if position != "learned" else []
+    start = {k: v.clone() for k, v in model.state_dict().items()}
+    settings = loop.TrainConfig(label_smoothing=0.1, clip=1.0)
+    optimizer = torch.optim.AdamW(loop.parameter_groups(model, 0.3), lr=0.004)
+    for k in range(steps):
+        some = slice(batch * k, batch * (k + 1))
+        images, labels = split.images[some], split.labels[some]
+        targets = F.one_hot(labels, 10) * 0.9 + 0.01
+        targets[batch - k :] = 0  # images that only fill the batch up
+        given(lab, **{f"images{k}": normalize(images), f"targets{k}": targets})
+        real = slice(0, batch - k)
+        if k == 0:
+            model.zero_grad()
+            loss = F.cross_entropy(model(normalize(images)), labels, label_smoothing=0.1)
+            loss.backward()
+            first = loss.item()
+            for i, name in enumerate(names):
+                gradient = model.get_parameter(name).grad
+                if gradient is not None:
+                    given(lab, **{f"gradient{i}": laid(gradient)})
+        loop.train_step(model, optimizer, images[real], labels[real], settings, 0.004)
+    for i, name in enumerate(names):
+        given(
+            lab, **{f"start{i}": laid(start[name]), f"end{i}": laid(model.state_dict()[name])}
+        )
+    shapes = [list(laid(start[name]).shape) for name in names]
+    asked = [vars(config), names, shapes, fixed, steps, batch, 0.3, 1.0]
+    found = lab.evaluate(LEARN, asked)
+    assert found["gradients"].keys() == set(names) - set(fixed) == found["weights"].keys()
+    worst = {kind: max(found[kind].values()) for kind in ("gradients", "weights")}
+    print(f"{pool}, {position}: {worst}, of each tensor's size")
+    assert abs(found["loss"] - first) < NEAR * first
+    assert worst["gradients"] < NEAR
+    assert worst["weights"] < NEAR
+
+
+def press(view, name):
+    view.get_by_role("button", name=name, exact=True).click()
+
+
+def says(view, bench):
+    return view.locator(f"#lab-{bench} .lab-says")
+
+
+def test_a_model_begins_learns_and_is_asked(lab):
+    """Thirty steps, a pause, one single step; then the same model answers what is drawn."""
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text=re.compile(r"step [3-9]\d of 1380")).wait_for(
+        timeout=60_000
+    )
+    press(lab, "Pause")
+    at = int(re.search(r"step (\d+)", says(lab, "learning").inner_text())[1])
+    lab.wait_for_timeout(600)
+    at = int(re.search(r"step (\d+)", says(lab, "learning").inner_text())[1])
+    press(lab, "One step")
+    says(lab, "learning").filter(has_text=f"step {at + 1} of 1380").wait_for()
+    assert lab.locator("#lab-learning .live").first.get_attribute("points").count(",") > 10
+    assert lab.locator("#lab-learning canvas").count() == 1 + 3 + 1 + 1
+    lab.locator("#lab-drawing select").select_option("trained")
+    draw(lab)
+    assert re.match(r"\d, with \d+%\.", says(lab, "drawing").inner_text())
+
+
+def draw(view):
+    """A one, by the keyboard alone."""
+    pad = view.locator(".lab-pad")
+    pad.focus()
+    for key in (*["ArrowUp"] * 12, " ", *["ArrowDown"] * 24, " "):
+        view.keyboard.press(key)
+    says(view, "drawing").filter(has_text="with").wait_for(timeout=30_000)
+
+
+def test_the_book_s_model_reads_what_is_drawn(lab):
+    draw(lab)
+    assert says(lab, "drawing").inner_text().startswith("1, with")
+    press(lab, "Clear")
+    assert says(lab, "drawing").inner_text() == "Draw a digit."
+
+
+SCANS = """async (drawings) => {
+    const { scan } = await import("/_static/live/drawing.mjs");
+    return drawings.map((dots) => Array.from(scan(Uint8Array.from(dots))));
+}"""
+
+
+def scanned(dots):
+    """The same by hand: cut out, brought to 32 × 32 in proportion, centred, counted by fours."""
+    rows, columns = dots.nonzero(as_tuple=True)
+    form = dots[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    height, width = form.shape
+    scale = max(height, width) / 32
+    place = torch.arange(32) + 0.5
+    y, x = ((place - (32 - n / scale) / 2) * scale for n in (height, width))
+    inside = [(axis >= 0) & (axis < n) for axis, n in ((y, height), (x, width))]
+    y, x = (axis.long().clamp(0, n - 1) for axis, n in ((y, height), (x, width)))
+    fitted = form[y][:, x] * inside[0][:, None] * inside[1]
+    return fitted.reshape(8, 4, 8, 4).sum(dim=(1, 3))
+
+
+def test_a_drawing_is_scanned_as_the_digits_were(lab):
+    dice = torch.Generator().manual_seed(0)
+    drawings = []
+    for height, width in ((32, 32), (16, 16), (7, 29), (31, 5), (1, 1)):
+        dots = torch.zeros(32, 32, dtype=torch.long)
+        form = (torch.rand(height, width, generator=dice) < 0.5).long()
+        form[0], form[-1], form[:, 0], form[:, -1] = 1, 1, 1, 1
+        dots[32 - height :, :width] = form
+        drawings.append(dots)
+    found = lab.evaluate(SCANS, [dots.flatten().tolist() for dots in drawings])
+    for dots, counts in zip(drawings, found, strict=True):
+        assert scanned(dots).flatten().tolist() == counts
+    blocks = load("digits").test.images[0, 0].long() * 16 // 255  # a scan drawn at full size
+    assert max(found[0]) <= 16 and blocks.max() <= 16
+
+
+def opened(lab, model="digits-canvas"):
+    lab.locator("#lab-opening select").first.select_option(model)
+    says(lab, "opening").filter(has_text="with").wait_for(timeout=60_000)
+
+
+def test_a_model_is_opened_and_changed(lab):
+    """Covered, forbidden, silenced: each moves the answer; undone, it is what it was."""
+    opened(lab)
+    first = says(lab, "opening").inner_text()
+    assert re.match(r"\d, with \d+%", first)
+    assert lab.locator("#lab-opening .lab-lens tr").count() == 1 + 5
+    for change in ("block", "head 1 0", "branch 0 0"):
+        if change == "block":
+            lab.get_by_label("press a patch to").select_option("cover")
+            lab.locator(".lab-big").click(position={"x": 100, "y": 100})
+        else:
+            lab.get_by_label("silence").select_option(change)
+        says(lab, "opening").filter(has_text="goes from").wait_for(timeout=20_000)
+        press(lab, "Undo all")
+        says(lab, "opening").filter(has_text=first).wait_for(timeout=20_000)
+    for map_ in ("rollout", "relevance", "look"):
+        lab.get_by_label("map", exact=True).select_option(map_)
+        lab.wait_for_timeout(300)
+    lab.locator(".lab-big").focus()
+    lab.get_by_label("press a patch to").select_option("cut")
+    lab.locator(".lab-big").focus()
+    lab.keyboard.press("ArrowRight")
+    lab.keyboard.press("Enter")
+    says(lab, "opening").filter(has_text="goes from").wait_for(timeout=20_000)
+
+
+MAPS = """async ([looks, slopes, config]) => {
+    const { layerOf, relevance, rollout, rowOf } = await import("/_static/live/maps.mjs");
+    const row = (table) => Array.from(rowOf(table, config));
+    return { last: row(layerOf(looks, config, config.depth - 1)), rollout: row(rollout(looks, config)),
+        relevance: row(relevance(looks, slopes, config)) };
+}"""
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_maps_are_those_of_chapter_6(lab, pool):
+    from vitbook import explain
+    from vitbook.explain.gradients import relevance_of
+
+    config = ViTConfig(6, 2, 1, 5, dim=12, depth=3, heads=2, mlp_dim=7, pool=pool)
+    model = VisionTransformer(config)
+    with record_attention(model, gradients=True) as recorded:
+        model(torch.randn(1, 1, 6, 6))[0, 2].backward()
+    looks = recorded.weights.detach()
+    slopes = recorded.weight_gradients
+    row = (
+        (lambda table: table[0, 0, 1:])
+        if pool == "cls"
+        else (lambda table: table[0].mean(dim=0))
+    )
+    expected = {
+        "last": row(looks[-1].mean(dim=1)),
+        "rollout": row(explain.rollout(looks)),
+        "relevance": row(relevance_of(looks, slopes) - torch.eye(config.tokens)),
+    }
+    about = {**vars(config), "tokens": config.tokens}
+    found = lab.evaluate(MAPS, [looks.flatten().tolist(), slopes.flatten().tolist(), about])
+    for name, values in expected.items():
+        torch.testing.assert_close(torch.tensor(found[name]), values, rtol=1e-4, atol=1e-6)
+
+
+BAD = {
+    "empty.png": (b"", "empty.png is empty."),
+    "words.png": (b"no picture at all", "words.png is no picture that this browser can read."),
+    "huge.png": (
+        bytes.fromhex("89504e470d0a1a0a0000000d49484452")
+        + (10_000).to_bytes(4) * 2
+        + b"\x08\x02\0\0\0",
+        "huge.png has 100 million pixels; at most 50 million are read here.",
+    ),
+}
+
+
+def test_what_is_no_picture_is_told_so_and_the_page_lives_on(lab, tmp_path):
+    opened(lab)
+    for name, (content, sentence) in BAD.items():
+        (tmp_path / name).write_bytes(content)
+        lab.locator("#lab-opening input[type=file]").set_input_files(tmp_path / name)
+        says(lab, "opening").filter(has_text=sentence).wait_for(timeout=10_000)
+    press(lab, "Camera")
+    says(lab, "opening").filter(has_text="camera").wait_for(timeout=10_000)
+    lab.get_by_label("picture", exact=True).select_option("canvas 2")
+    says(lab, "opening").filter(has_text=re.compile(r"\d, with")).wait_for(timeout=20_000)
+
+
+def test_a_turned_photograph_is_upright(lab, tmp_path):
+    """EXIF says: turn by a quarter. The upper half is black then, the lower white."""
+    from PIL import Image
+
+    opened(lab)
+    turned = Image.new("L", (80, 80), 255)
+    turned.paste(0, (0, 0, 40, 80))  # the left half; upright it is the upper one
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    lab.locator("#lab-opening input[type=file]").set_input_files(tmp_path / "turned.jpg")
+    says(lab, "opening").filter(has_text=re.compile(r"\d, with")).wait_for(timeout=20_000)
+    lab.get_by_label("map", exact=True).select_option("none")
+    lab.wait_for_timeout(300)
+    shade = """([x, y]) => document.querySelector(".lab-big").getContext("2d").getImageData(x, y, 1, 1).data[0]"""
+    assert lab.evaluate(shade, [128, 40]) < 40 and lab.evaluate(shade, [128, 200]) > 215
+
+
+def test_without_scripts_or_a_server_it_shows_what_was_computed(browser, address):
+    for where, scripts in ((f"{address}/{PAGE}", False), ((SITE / PAGE).as_uri(), True)):
+        context = browser.new_context(java_script_enabled=scripts)
+        view = context.new_page()
+        view.goto(where)
+        assert view.locator(".lab-needs").is_visible()
+        assert "make serve" in view.locator(".lab-needs").inner_text()
+        assert view.locator("#lab-learning").inner_text() == ""
+        assert view.locator("article img").count() >= 2
+        context.close()
+
+
+def test_a_lost_line_is_told_and_can_be_tried_again(lab):
+    lab.route("**/digits-canvas.safetensors", lambda route: route.abort())
+    lab.locator("#lab-opening select").first.select_option("digits-canvas")
+    says(lab, "opening").filter(has_text="Choose the model again").wait_for(timeout=10_000)
+    lab.unroute("**/digits-canvas.safetensors")
+    opened(lab)
+
+
+def test_settings_out_of_range_are_held_and_remarks_link_to_chapters(lab):
+    learning = lab.locator("#lab-learning")
+    rate = learning.get_by_label("learning rate")
+    rate.fill("0.04")
+    rate.press("Enter")
+    assert "Why rates have a limit" in learning.locator(".lab-wrong").inner_text()
+    rate.fill("-5")
+    rate.press("Enter")
+    assert rate.input_value() == "0" and learning.locator(".lab-wrong").count() == 0
+    learning.get_by_label("heads").select_option("6")
+    learning.get_by_label("width").select_option("96")
+    assert "divisible" not in says(lab, "learning").inner_text()
+
+
+def test_the_pencil_follows_the_formula(lab):
+    table = lab.locator("#lab-pencil table")
+    before = table.inner_text()
+    q, k = torch.tensor([1.5, 0.5]), torch.tensor([[1, 1], [-1.5, 0.5], [0, -1.5]])
+    weights = (k @ q / 2**0.5).softmax(0)
+    assert all(f"{weight:.0%}" in before for weight in weights)
+    lab.locator("#lab-pencil circle[tabindex]").first.focus()
+    lab.keyboard.press("ArrowRight")
+    weights = (k @ torch.tensor([1.6, 0.5]) / 2**0.5).softmax(0)
+    row = table.locator("tr").nth(1).locator("td").all_inner_texts()
+    assert row[3:6] == [f"{weight:.0%}" for weight in weights]
+
+
+def test_every_page_allows_only_itself():
+    """And a script that nobody hashed would be refused: this one word too many changes a hash."""
+    import policy
+
+    for page in sorted(SITE.rglob("*.html")):
+        if "_static" in page.parts:
+            continue
+        html = page.read_text("utf-8")
+        wasm = page == SITE / PAGE
+        meta = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)
+        assert meta, page
+        assert ("wasm-unsafe-eval" in meta[1]) == wasm, page
+        assert "'unsafe-eval'" not in meta[1] and "http" not in meta[1], page
+        assert html.index(meta[0]) < html.index("<script"), page
+    assert policy.policy("<script>a</script>") != policy.policy("<script>b</script>")
+
+
+def test_what_is_not_allowed_is_refused(lab):
+    refused = """() => new Promise((go) => {
+        document.addEventListener("securitypolicyviolation", (event) => go(event.violatedDirective));
+        document.body.append(Object.assign(document.createElement("script"), { textContent: "window.planted = 1" }));
+    })"""
+    context = lab.context.browser.new_context()
+    view = context.new_page()
+    view.goto(lab.url)
+    assert view.evaluate(refused).startswith("script-src")
+    assert view.evaluate("window.planted") is None
+    context.close()
