@@ -7,6 +7,8 @@ vitbook/runs/digits_few.jsonl: the ViT, a small CNN and logistic regression, tra
 digits as the chapter has and on a quarter of them. Each draw divides all 1,797 digits anew, and
 has its own quarter, weights and order.
 
+vitbook/runs/digits_wrong.jsonl: settings that the laboratory warns of, marked as the choices.
+
 Every finished run is one line. Stop it at any time: what is recorded is not run again.
 """
 
@@ -25,6 +27,7 @@ from vitbook.training.runs import commit, device_name
 
 RUNS = Path(__file__).resolve().parent.parent / "vitbook/runs"
 CHOICES, FEW = RUNS / "digits_choices.jsonl", RUNS / "digits_few.jsonl"
+WRONG = RUNS / "digits_wrong.jsonl"
 DRAWS = range(5)
 HELD_OUT = 287  # a fifth of the 1,437 training digits
 CHANGES = {
@@ -37,6 +40,7 @@ CHANGES = {
     "no shifts": {"crop": 0},
     "positions learned": {"position": "learned"},
 }
+WARNED = {"learning rate 0.04": {"learning_rate": 0.04}, "no positions": {"position": "none"}}
 QUARTER, PATIENT, MIXED = "a quarter", "240 epochs", "pixels in a wrong order"
 ROWS = [
     *(f"{model}, {how}" for how in ("all", QUARTER)
@@ -72,7 +76,7 @@ class WrongOrder(nn.Module):
 
 def choice(row, draw):
     """Train with one change; returns accuracies on held-out and on training digits."""
-    changes = dict(CHANGES[row])
+    changes = dict((CHANGES | WARNED)[row])
     position = changes.pop("position", "sincos")
     data = hold_out(load("digits"), HELD_OUT, seed=draw)
     torch.manual_seed(draw)
@@ -123,7 +127,8 @@ def recorded(path):
 def main():
     """Run what is missing, one draw after the other."""
     source, device = commit(), device_name(torch.device("cpu"))
-    for path, rows, run in ((CHOICES, CHANGES, choice), (FEW, ROWS, compared)):
+    kinds = ((CHOICES, CHANGES, choice), (WRONG, WARNED, choice), (FEW, ROWS, compared))
+    for path, rows, run in kinds:
         done = {(line["row"], line["draw"]) for line in recorded(path)}
         for draw in DRAWS:
             for row in rows:

@@ -54,7 +54,8 @@ def guard(app, error):
         page = path.read_text("utf-8")
         wasm = path == Path(app.outdir, PAGE)
         meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(page, wasm)}">'
-        first = re.search(r"<meta charset[^>]*>", page)[0]
+        first = re.search(r"<meta charset[^>]*>", page)[0]  # which browsers want early
+        path.write_text(page.replace(first, f"{first}\n    {meta}", 1), "utf-8")
 
 
 def setup(app):

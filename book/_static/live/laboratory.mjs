@@ -7,11 +7,13 @@ import { pencil, stream } from "./pencil.mjs";
 
 const STYLE = `
 .lab { font: 15px/1.5 system-ui, sans-serif; }
-.lab fieldset { border: 1px solid var(--pst-color-border, #999); border-radius: 6px; margin: 0 0 12px; padding: 8px 12px; }
+.lab fieldset { border: 1px solid var(--pst-color-border, #999); border-radius: 6px; margin: 0 0 12px; padding: 8px 12px; min-width: 0; }
 .lab legend { float: none; width: auto; font-size: 15px; font-weight: 600; margin: 0; padding: 0 4px; }
 .lab-row { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 8px 0; }
 .lab-cols { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 300px), 1fr)); gap: 16px; align-items: start; }
 .lab label { display: inline-flex; gap: 6px; align-items: center; min-height: 36px; }
+.lab label { max-width: 100%; }
+.lab select, .lab input[type="file"] { min-width: 0; max-width: 100%; }
 .lab input, .lab select, .lab button { font: inherit; color: inherit; background: transparent; }
 .lab select, .lab input[type="number"] { border: 1px solid currentColor; border-radius: 6px; padding: 4px 6px; max-width: 100%; }
 .lab input[type="number"] { width: 6.5em; }
@@ -34,6 +36,7 @@ const STYLE = `
 .lab-track { height: 12px; border: 1px solid currentColor; border-radius: 3px; overflow: hidden; }
 .lab-fill { display: block; height: 100%; background: #0072b2; }
 .lab-big { width: min(100%, 384px); aspect-ratio: 1; cursor: pointer; }
+.lab .lab-whole { image-rendering: auto; touch-action: none; cursor: move; }
 .lab-lens td, .lab-lens th { padding: 0 10px 0 0; font-weight: 400; text-align: left; }
 .lab-pad { touch-action: none; cursor: crosshair; border: 1px solid currentColor; width: min(100%, 256px); aspect-ratio: 1; }
 .lab-plane { border: 1px solid currentColor; max-width: 100%; height: auto; touch-action: pan-y; }

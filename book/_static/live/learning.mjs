@@ -206,33 +206,33 @@ function tiles(filters, dim) {
 
 /** Two panels, loss and accuracy: what was recorded for chapter 5 in grey, what happens now in colour. */
 function curves(recorded) {
-  const [width, height, gap] = [720, 220, 60];
-  const live = [0, 1].map(() => make("polyline", { class: "live" }));
-  const panel = (i, title, most, marks, runs) => {
-    const x = (share) => gap + i * (width / 2) + share * (width / 2 - gap - 20);
-    const y = (value) => 180 - (150 * value) / most;
-    const path = (points) => points.map(([a, b]) => `${x(a).toFixed(1)},${y(Math.min(b, most)).toFixed(1)}`).join(" ");
-    return { path, nodes: [
-      make("text", { x: x(0), y: 18, text: title }),
-      make("path", { class: "frame", fill: "none", d: `M${x(0)},${y(most)} V${y(0)} H${x(1)}` }),
-      ...marks.map(([value, name]) => make("text", { x: x(0) - 6, y: y(value) + 4, "text-anchor": "end", text: name })),
-      make("text", { x: x(0), y: 198, text: "epoch 0" }), make("text", { x: x(1), y: 198, "text-anchor": "end", text: "60" }),
-      ...runs.map((run) => make("polyline", { class: "before", points: path(run.map((value, k) => [(k + 1) / run.length, value])) })),
-      live[i],
-    ] };
-  };
-  const left = panel(0, "loss", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
-  const right = panel(1, "digits held out that are named rightly", 1, [[0, "0%"], [0.5, "50%"], [1, "100%"]], recorded.map((run) => run.accuracy));
-  const element = make("svg", {
-    class: "lab-chart", viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": "Two curves over 60 epochs: the loss, and the share of held-out digits that are named rightly; in grey those recorded for chapter 5, in orange that of the model learning here.",
-  }, [...left.nodes, ...right.nodes]);
+  const loss = panel("loss", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
+  const accuracy = panel("held out, named rightly", 1, [[0, "0%"], [0.5, "50%"], [1, "100%"]], recorded.map((run) => run.accuracy));
   return {
-    element,
+    element: make("div", { class: "lab-cols" }, [loss.element, accuracy.element]),
     draw(losses, accuracies, steps) {
       const every = Math.max(1, Math.floor(losses.length / 300));
-      live[0].setAttribute("points", left.path(losses.map((value, k) => [(k + 1) / steps, value]).filter((_, k) => k % every === 0)));
-      live[1].setAttribute("points", right.path(accuracies.map(([at, value]) => [at / steps, value])));
+      loss.draw(losses.map((value, k) => [(k + 1) / steps, value]).filter((_, k) => k % every === 0));
+      accuracy.draw(accuracies.map(([at, value]) => [at / steps, value]));
     },
   };
+}
+
+function panel(title, most, marks, runs) {
+  const x = (share) => 44 + 300 * share;
+  const y = (value) => 180 - (150 * Math.min(value, most)) / most;
+  const points = (some) => some.map(([at, value]) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  const live = make("polyline", { class: "live" });
+  const element = make("svg", {
+    class: "lab-chart", viewBox: "0 0 360 210", role: "img",
+    "aria-label": `${title} over 60 epochs: in grey as recorded for chapter 5, in orange the model that learns here`,
+  }, [
+    make("text", { x: x(0), y: 18, text: title }),
+    make("path", { class: "frame", fill: "none", d: `M${x(0)},${y(most)} V${y(0)} H${x(1)}` }),
+    ...marks.map(([value, name]) => make("text", { x: x(0) - 6, y: y(value) + 4, "text-anchor": "end", text: name })),
+    make("text", { x: x(0), y: 198, text: "epoch 0" }), make("text", { x: x(1), y: 198, "text-anchor": "end", text: "60" }),
+    ...runs.map((run) => make("polyline", { class: "before", points: points(run.map((value, k) => [(k + 1) / run.length, value])) })),
+    live,
+  ]);
+  return { element, draw: (some) => live.setAttribute("points", points(some)) };
 }

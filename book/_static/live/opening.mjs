@@ -26,7 +26,8 @@ export function opening(element) {
     type: "range", min: key === "size" ? 0.1 : 0, max: 1, step: 0.01, value: crop[key],
     oninput: (event) => { crop[key] = Number(event.target.value); cropped(); },
   })]));
-  const cropRow = make("div", { class: "lab-row", hidden: true }, cropping);
+  const whole = make("canvas", { class: "lab-whole", "aria-hidden": "true", onpointerdown: moved, onpointermove: (event) => event.buttons && moved(event) });
+  const cropRow = make("div", { class: "lab-row", hidden: true }, [whole, ...cropping]);
   const canvas = make("canvas", { class: "lab-big", tabindex: 0, role: "application", onclick: pressed, onkeydown: keys,
     "aria-label": "The picture in patches. Move with the arrow keys; Enter does to a patch what the tool says." });
   const tool = select(["look", "cover", "cut"], (key) => ({ look: "show what it looks at", cover: "cover it", cut: "forbid all others to look at it" })[key]);
@@ -144,7 +145,32 @@ export function opening(element) {
 
   function cropped() {
     original = pixelsOf(bitmap, config.image_size, config.channels, crop);
+    overview();
     fresh();
+  }
+
+  /** The whole picture, and the square of it that the model gets. */
+  function overview() {
+    const scale = 160 / Math.max(bitmap.width, bitmap.height);
+    [whole.width, whole.height] = [bitmap.width * scale, bitmap.height * scale];
+    const context = whole.getContext("2d");
+    context.drawImage(bitmap, 0, 0, whole.width, whole.height);
+    const side = crop.size * Math.min(whole.width, whole.height);
+    const box = [crop.left * (whole.width - side), crop.top * (whole.height - side), side, side];
+    for (const [width, colour] of [[4, "#000"], [2, "#fff"]]) {
+      Object.assign(context, { lineWidth: width, strokeStyle: colour });
+      context.strokeRect(...box);
+    }
+  }
+
+  /** The square's middle goes where the pointer is. */
+  function moved(event) {
+    const side = crop.size * Math.min(whole.width, whole.height);
+    const frame = whole.getBoundingClientRect();
+    for (const [key, at, room] of [["left", event.clientX - frame.left, whole.width - side], ["top", event.clientY - frame.top, whole.height - side]])
+      if (room > 0) crop[key] = Math.max(0, Math.min(1, (at - side / 2) / room));
+    cropping.slice(1).forEach((one, k) => { one.querySelector("input").value = [crop.left, crop.top][k]; });
+    cropped();
   }
 
   function fresh() {

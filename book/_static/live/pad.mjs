@@ -19,6 +19,7 @@ export function drawing(element, shared) {
   });
   const small = make("canvas", { role: "img", "aria-label": "the drawing as the model gets it, 8 by 8", style: "width: 96px; height: 96px" });
   const said = make("div");
+  const pen = make("p", { role: "status" });
   const says = make("p", { class: "lab-says", role: "status", text: "Draw a digit." });
   const whom = make("select", { onchange: answer }, [
     make("option", { value: "digits", text: "the book's model (chapter 5)" }),
@@ -26,7 +27,7 @@ export function drawing(element, shared) {
   ]);
   element.replaceChildren(
     make("div", { class: "lab-row" }, [make("label", {}, ["asked is", whom]), make("button", { type: "button", text: "Clear", onclick: clear })]),
-    make("div", { class: "lab-cols" }, [pad, make("div", {}, [small, said, says])]),
+    make("div", { class: "lab-cols" }, [pad, make("div", {}, [small, said, says, pen])]),
   );
   document.querySelector("#lab-learning")?.addEventListener("learned", () => { if (whom.value === "trained" && dots.includes(1)) answer(); });
   draw();
@@ -46,7 +47,7 @@ export function drawing(element, shared) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     if (event.key === " ") {
       down = !down;
-      says.textContent = down ? "The pen is down." : "The pen is lifted.";
+      pen.textContent = down ? "The pen is down." : "The pen is lifted.";
       if (down) line(at, at);
     } else if (steps[event.key]) {
       const to = at.map((value, axis) => Math.max(0, Math.min(DOTS - 1, value + steps[event.key][axis])));

@@ -44,7 +44,7 @@ export function pencil(element) {
     ];
     const head = ["", ...NAMES.map((name) => `score of ${name}`), ...NAMES.map((name) => `weight of ${name}`), "output"];
     table.replaceChildren(
-      make("tr", {}, head.map((text) => make("th", { scope: "col", text }))),
+      make("tr", {}, head.map(heading)),
       ...rows.map((row, i) => make("tr", {}, cells(row, i))),
     );
   }
@@ -115,7 +115,8 @@ export function stream(element) {
   const table = make("table", { class: "lab-lens lab-sums" });
   element.replaceChildren(
     make("p", { text: token }),
-    make("div", { class: "lab-row" }, [make("label", {}, ["number of the token", which, told])]), table,
+    make("div", { class: "lab-row" }, [make("label", {}, ["number of the token", which, told])]),
+    make("div", { class: "lab-scroll", tabindex: 0, role: "group", "aria-label": "what each part adds" }, [table]),
   );
   draw();
 
@@ -124,7 +125,7 @@ export function stream(element) {
     told.textContent = `${k} of ${added[0].length}`;
     const most = Math.max(...Array.from({ length: added[0].length }, (_, j) => sums(j)).flat().map(Math.abs));
     let sum = 0;
-    table.replaceChildren(make("tr", {}, ["part", "adds", "the stream is", ""].map((text) => make("th", { scope: "col", text }))),
+    table.replaceChildren(make("tr", {}, ["part", "adds", "the stream is", ""].map(heading)),
       ...names.map((name, part) => {
         sum += added[part][k];
         const [left, width] = [50 + (50 * Math.min(0, sum)) / most, (50 * Math.abs(sum)) / most];
@@ -139,6 +140,11 @@ export function stream(element) {
     let sum = 0;
     return added.map((part) => (sum += part[k]));
   }
+}
+
+/** The head of a column; an empty one is none. */
+function heading(text) {
+  return text ? make("th", { scope: "col", text }) : make("td");
 }
 
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;

@@ -6,8 +6,14 @@ import { learningRate, noMoments, trainStep } from "./training.mjs";
 import { read, vit } from "./vit.mjs";
 
 const models = {}; // name → { weights, config, classes, look, slope }
-const ready = init("wasm");
+const ready = started();
+ready.catch(() => {}); // told to whoever asks
 let training; // the one that runs, or stands still
+
+async function started() {
+  if (!globalThis.WebAssembly) throw new Error("This browser has no WebAssembly, or forbids it; the model needs it.");
+  await init("wasm");
+}
 
 /** A model that can be asked; its programs compile at their first call. */
 function model(weights, config, classes) {
@@ -190,10 +196,11 @@ const TASKS = {
   show,
 };
 
-let queue = ready; // one after the other
+let queue = Promise.resolve(); // one after the other
 addEventListener("message", ({ data: { id, ask, ...rest } }) => {
   queue = queue.then(async () => {
     try {
+      await ready;
       postMessage({ id, ...(await TASKS[ask](rest)) });
     } catch (error) {
       postMessage({ id, error: String(error.message ?? error) });
