@@ -63,13 +63,14 @@ def name_of(page):
 
 
 def article(page):
-    """What is read of a page. Its figures and viewers keep their ids, others get its name."""
+    """What is read of a page; ids get its name, but for a chapter's figures and viewers."""
     soup = BeautifulSoup((SITE / page).read_text("utf-8"), "html.parser")
     found = soup.find("article")
     for part in found.select(NOT_READ):
         part.decompose()
     for part in found.find_all(id=True):
-        if not part["id"].startswith("figure-") and not part.find_parent(class_="cell_output"):
+        own = re.match(r"figure-\d+-", part["id"]) or part.find_parent(class_="cell_output")
+        if not own:
             part["id"] = f"{name_of(page)}-{part['id']}"
     found["id"] = name_of(page)
     found["data-address"] = soup.find("link", rel="canonical")["href"]

@@ -15,6 +15,7 @@ from live import PAGE
 
 SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S)
 HANDLER = re.compile(r"<[a-z][^<>]*?\son[a-z]+=\"([^\"]*)\"")
+META = re.compile(r'\n *<meta http-equiv="Content-Security-Policy"[^>]*>')
 RULES = (
     "default-src 'self'",
     "style-src 'self' 'unsafe-inline'",
@@ -51,7 +52,7 @@ def guard(app, error):
     if error or app.builder.name != "html":
         return
     for path in pages(app):
-        page = path.read_text("utf-8")
+        page = META.sub("", path.read_text("utf-8"))  # of a page that was not made anew
         wasm = path == Path(app.outdir, PAGE)
         meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(page, wasm)}">'
         first = re.search(r"<meta charset[^>]*>", page)[0]  # which browsers want early

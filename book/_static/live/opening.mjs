@@ -290,7 +290,8 @@ export function opening(element) {
     for (let k = 0; k < rows * rows; k++) {
       const [x, y] = [(k % rows) * p * zoom, Math.floor(k / rows) * p * zoom];
       if (map) {
-        context.fillStyle = `rgba(${viridis(map[k] / top)}, .55)`;
+        const share = map[k] / top; // what is hardly looked at stays visible
+        context.fillStyle = `rgba(${viridis(share)}, ${0.15 + 0.55 * share})`;
         context.fillRect(x, y, p * zoom, p * zoom);
       }
       const frame = (colour, inset) => { context.strokeStyle = colour; context.lineWidth = 2; context.strokeRect(x + inset, y + inset, p * zoom - 2 * inset, p * zoom - 2 * inset); };
