@@ -71,9 +71,8 @@ def test():
     """Unit tests, every notebook alone and offline under strict nbval, the built site."""
     book()
     run("python", "scripts/chromium.py")
-    threads = {"OMP_NUM_THREADS": "1", **os.environ}  # one for each of the processes,
-    workers = 1 + (os.cpu_count() or 1)  # of which some wait for a browser
-    run("python", "-m", "pytest", "-n", workers, "--dist", "worksteal", env=threads)
+    threads = {"OMP_NUM_THREADS": "1", **os.environ}  # one for each of the processes
+    run("python", "-m", "pytest", "-n", "logical", "--dist", "worksteal", env=threads)
 
 
 def student():

@@ -26,7 +26,7 @@ export function learning(element, shared) {
   let ask, config, data, chosen = 0, busy = false, seconds = 0;
   const losses = [], accuracies = [];
   const inputs = {};
-  const says = make("p", { class: "lab-says", role: "status", text: "Nothing has been trained yet. 147 kB come when you press Train." });
+  const says = make("p", { class: "lab-says", role: "status", text: "Nothing has been trained yet. 0.2 MB come when you press Train." });
   const remarks = make("div");
   const go = make("button", { type: "button", text: "Train", onclick: () => toggle() });
   const one = make("button", { type: "button", text: "One step", onclick: () => step() });
