@@ -226,16 +226,23 @@ def test_every_console_is_written_to(page, tmp_path):
         ["recipes"], ["--help"], ["train", "猫–Ω"],
         ["predict", "猫.png", "--weights", "w.safetensors"], ["predict", "–.png"],
     ]  # fmt: skip
-    script = "import sys; from vitbook.__main__ import main; main(sys.argv[1:])"
-    for command in commands:
-        run = subprocess.run(
-            [sys.executable, "-c", script, *command],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": page},
-            capture_output=True,
-        )
-        assert b"Traceback" not in run.stderr, run.stderr.decode(page)
-        assert run.returncode == (command[0] == "train" or command[-1] == "–.png")
+    script = (
+        "from vitbook.__main__ import main\n"
+        f"for command in {commands!r}:\n"
+        "    try: main(command); print('ended 0')\n"
+        "    except SystemExit as end:\n"
+        "        print(end.code or ''); print('ended', int(bool(end.code)))"
+    )
+    (tmp_path / "all.py").write_text(script, "utf-8")
+    run = subprocess.run(
+        [sys.executable, "all.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": page},
+        capture_output=True,
+    )
+    assert run.returncode == 0 and b"Traceback" not in run.stderr, run.stderr.decode(page)
+    ends = [line.split()[1] for line in run.stdout.splitlines() if line.startswith(b"ended ")]
+    assert ends == [b"0", b"0", b"1", b"0", b"1"]
 
 
 @pytest.mark.parametrize(
