@@ -42,6 +42,15 @@ PAGES += [
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="no site: run make book first")
 
 
+def until(view, expression, seconds=30):
+    """Wait until an expression is true. It is asked from outside: the pages forbid eval."""
+    for _ in range(10 * seconds):
+        if view.evaluate(expression):
+            return
+        view.wait_for_timeout(100)
+    raise AssertionError(f"not so after {seconds} s: {expression}")
+
+
 @functools.cache
 def soup(page):
     return BeautifulSoup((SITE / page).read_text("utf-8"), "html.parser")
@@ -150,8 +159,8 @@ def seen(request, browser, address):
 def test_pages_work_in_a_browser(seen):
     view, faults, page, theme, width = seen
     if "math" in (SITE / page).read_text("utf-8"):
-        view.wait_for_function(
-            "!document.querySelector('.math') || document.querySelector('mjx-container')"
+        until(
+            view, "!document.querySelector('.math') || document.querySelector('mjx-container')"
         )
         assert view.locator("mjx-merror").count() == 0
     assert view.evaluate("document.documentElement.dataset.theme") == theme
@@ -203,9 +212,7 @@ def test_menu_and_contents_open(browser, address, width):
         elif kind == "primary":  # it closes what stands open
             assert view.locator(bar).bounding_box()["x"] >= 0
             button.click()
-            view.wait_for_function(
-                f"document.querySelector('{bar}').getBoundingClientRect().right <= 0"
-            )
+            until(view, f"document.querySelector('{bar}').getBoundingClientRect().right <= 0")
     assert not faults
     context.close()
 
@@ -456,7 +463,7 @@ def test_the_book_remembers_and_forgets(browser, address):
     view, faults = visit(browser, address, "book/intro.html", "light", 1280)
     assert not view.locator(".go-on, .forget, .read-tick").count()
     view.goto(f"{address}/notebooks/02_embeddings.html#what-the-model-knows-about-where")
-    view.wait_for_function("localStorage.vitbook?.includes('What the model knows')")
+    until(view, "localStorage.vitbook?.includes('What the model knows')")
     assert not view.locator(".read-tick").count()
     view.evaluate("scrollTo(0, document.body.scrollHeight)")
     view.locator(".bd-links .read-tick").wait_for(state="attached")
