@@ -144,6 +144,30 @@ def test_a_model_begins_learns_and_is_asked(lab):
     assert re.match(r"\d, with \d+%\.", says(lab, "drawing").inner_text())
 
 
+def test_nothing_breaks_before_a_model_is_there(lab):
+    press(lab, "Another digit")
+    lab.wait_for_timeout(300)
+    assert "Nothing has been trained yet" in says(lab, "learning").inner_text()
+
+
+def test_other_digits_while_it_learns_are_a_new_epoch(lab):
+    """From one batch an epoch to all of them, in the midst: no step is taken on nothing."""
+    count = lab.locator("#lab-learning").get_by_label("training digits")
+    count.fill("64")
+    count.press("Enter")
+    press(lab, "Start again")
+    says(lab, "learning").filter(has_text="Nothing learned yet").wait_for(timeout=30_000)
+    for _ in range(3):
+        press(lab, "One step")
+    says(lab, "learning").filter(has_text="step 3 of 60,").wait_for(timeout=60_000)
+    count.fill("1437")
+    count.press("Enter")
+    press(lab, "One step")
+    says(lab, "learning").filter(has_text="step 4 of 1380,").wait_for(timeout=30_000)
+    loss = re.search(r"loss (\S+?),", says(lab, "learning").inner_text() + ",")[1]
+    assert 0.5 < float(loss.rstrip(".")) < 4
+
+
 def draw(view):
     """A zero, by the keyboard alone."""
     view.locator(".lab-pad").focus()

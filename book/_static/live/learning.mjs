@@ -154,6 +154,7 @@ export function learning(element, shared) {
 
   /** The chosen digit, where the class token looks, the positions, the filters. */
   async function draw() {
+    if (!config) return; // nothing has been trained yet
     busy = true;
     const pixels = Float32Array.from(data.test.pixels.subarray(64 * chosen, 64 * chosen + 64), (v) => v / 127.5 - 1);
     const found = await told(ask("answer", { name: "trained", pixels }));

@@ -113,10 +113,11 @@ function share() {
 }
 
 /** A batch as chapter 5 makes it: in random order, each moved by up to `crop` pixels. */
-function batch(place) {
+function batch() {
   const { settings: { batch: size, count, crop }, random, train } = training;
-  if (place === 0) training.order = shuffled(count, random);
-  const chosen = training.order.slice(place * size, (place + 1) * size);
+  if (!training.order.length) training.order = shuffled(count, random);
+  const chosen = training.order.slice(0, size);
+  training.order = training.order.slice(size); // what is left of this epoch
   const pixels = new Float32Array(size * 64).fill(-1);
   const targets = new Float32Array(size * 10);
   chosen.forEach((image, i) => {
@@ -135,17 +136,16 @@ function batch(place) {
 
 async function oneStep() {
   const { settings, done } = training;
-  const place = done % perEpoch();
   const rate = learningRate(Math.min(done, steps() - 1), steps(), settings.rate, settings.warmup);
   const t = done + 1;
   const warm = np.array(new Float32Array([1 - 0.9 ** t, 1 - 0.999 ** t]));
   const { loss, state } = training.step(
-    training.state, tree.ref(training.fixed), ...batch(place), np.array(rate), warm,
+    training.state, tree.ref(training.fixed), ...batch(), np.array(rate), warm,
   );
   Object.assign(training, { state, done: t });
   share();
   const told = { step: t, steps: steps(), perEpoch: perEpoch(), rate, loss: (await loss.data())[0] };
-  if (place === perEpoch() - 1) told.accuracy = await accuracy();
+  if (!training.order.length) told.accuracy = await accuracy();
   postMessage(told);
 }
 
@@ -191,7 +191,11 @@ const TASKS = {
   run() { run(); },
   stop() { training.running = false; },
   step: oneStep,
-  tune({ settings }) { Object.assign(training.settings, settings); return { steps: steps() }; },
+  tune({ settings }) {
+    if (settings.count !== training.settings.count) training.order = []; // other digits: a new epoch
+    Object.assign(training.settings, settings);
+    return { steps: steps() };
+  },
   pace({ wait }) { training.wait = wait; },
   show,
 };
