@@ -362,13 +362,16 @@ def test_without_webassembly_one_sentence_says_so(lab):
     assert lab.get_by_role("button", name="Train", exact=True).is_visible()
 
 
-def test_of_two_pictures_the_later_one_counts(lab, tmp_path):
+@pytest.mark.parametrize("first", ["a picture", "words"])
+def test_of_two_pictures_the_later_one_counts(lab, tmp_path, first):
     """The first takes long to come; it must not push the second away."""
     from PIL import Image
 
     opened(lab)
     for name, shade in (("first.png", 0), ("second.png", 255)):
         Image.new("L", (64, 64), shade).save(tmp_path / name)
+    if first == "words":
+        (tmp_path / "first.png").write_bytes(b"no picture at all")
     lab.evaluate("""() => {
         const made = window.createImageBitmap.bind(window);
         let calls = 0;
@@ -383,6 +386,7 @@ def test_of_two_pictures_the_later_one_counts(lab, tmp_path):
     lab.get_by_label(re.compile("^map")).select_option("none")
     lab.wait_for_timeout(300)
     assert lab.evaluate(SHADE, [128, 128]) > 250
+    assert re.match(r"\d, with", says(lab, "opening").inner_text())
 
 
 def test_settings_out_of_range_are_held_and_remarks_link_to_chapters(lab):
