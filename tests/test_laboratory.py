@@ -383,10 +383,10 @@ def test_of_two_pictures_the_later_one_counts(lab, tmp_path, first):
     for name in ("first.png", "second.png"):
         lab.locator("#lab-opening input[type=file]").set_input_files(tmp_path / name)
     lab.wait_for_timeout(3000)
+    assert re.match(r"\d, with", says(lab, "opening").inner_text())
     lab.get_by_label(re.compile("^map")).select_option("none")
     lab.wait_for_timeout(300)
     assert lab.evaluate(SHADE, [128, 128]) > 250
-    assert re.match(r"\d, with", says(lab, "opening").inner_text())
 
 
 def test_settings_out_of_range_are_held_and_remarks_link_to_chapters(lab):
