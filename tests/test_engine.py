@@ -23,6 +23,7 @@ from vitbook.training import EngineConfig, TrainConfig, parallel, runs
 from vitbook.training.engine import (
     Engine,
     TokenDropping,
+    mix,
     mixed_loss,
     prepare,
     random_states,
@@ -505,9 +506,11 @@ def test_mixed_loss_is_the_loss_of_soft_labels():
 def test_the_clean_end_is_clean(few):
     images = few.train.images
     config = replace(EVERYTHING, crop=0, flip=False)
-    clean, partner, lam = vary(images, config, strong=False)
+    assert torch.equal(vary(images, config, strong=False), images)
+    assert not torch.equal(vary(images, config, strong=True), images)
+    clean, partner, lam = mix(images, config, strong=False)
     assert torch.equal(clean, data.normalize(images)) and partner is None and lam == 1
-    strong, partner, lam = vary(images, config, strong=True)
+    strong, partner, lam = mix(images, config, strong=True)
     assert not torch.equal(strong, clean) and sorted(partner.tolist()) == list(range(100))
 
 
@@ -522,14 +525,43 @@ def test_dropping_and_strong_changes_end_when_the_recipe_says(few):
     engine, seen = Engine(fresh(), few, config), []
     batch = engine.batch
 
-    def watched(index, strong):
+    def watched(index, strong, images):
         seen.append((engine.dropping.keep, strong))
-        return batch(index, strong)
+        return batch(index, strong, images)
 
     engine.batch = watched
     engine.run(progress=False)
     assert [keep for keep, _ in seen] == [0.5] * 4 + [1.0] * 6
     assert [strong for _, strong in seen] == [True] * 7 + [False] * 3
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_images_are_varied_before_their_batch_and_stay_its_own(few, kind, monkeypatch):
+    config = EngineConfig(
+        **PLAIN, epochs=2, batch_size=3, crop=0, rand_augment=(1, 9), clean=0.5
+    )
+    engine, calls = Engine(fresh(), few, config), []
+    monkeypatch.setattr(
+        "vitbook.training.engine.rand_augment", lambda x, *_: calls.append(len(x)) or 255 - x
+    )
+    engine.device = torch.device(kind)
+    batches = torch.randperm(100).split(3)
+    found = [list(engine.varied(batches, epoch)) for epoch in (0, 1)]
+    for index, strong, clean in zip(batches, *found, strict=True):
+        assert torch.equal(strong, 255 - few.train.images[index])
+        assert torch.equal(clean, few.train.images[index])
+    assert calls == ([48, 48, 4] if kind == "cuda" else [3] * 33 + [1])
+
+
+def test_the_last_smaller_batch_is_not_compiled(few):
+    engine, seen = Engine(fresh(), few, EngineConfig(**PLAIN, epochs=1, batch_size=30)), []
+    engine.begin()
+    for name in ("shared", "called"):
+        setattr(
+            engine, name, lambda x, name=name: seen.append((name, len(x))) or engine.model(x)
+        )
+    engine.run(progress=False)
+    assert seen == [("called", 30)] * 3 + [("shared", 10)]
 
 
 def test_a_small_batch_does_not_change_the_kernels_of_those_after_it(few, monkeypatch):
@@ -548,7 +580,7 @@ def test_a_small_batch_does_not_change_the_kernels_of_those_after_it(few, monkey
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda m, **k: compile_(m, backend=backend, **k))
     try:
-        model = prepare(fresh(), torch.device("cpu"), compiled=True)
+        _, model = prepare(fresh(), torch.device("cpu"), compiled=True)
         for count in (64, 64, 29, 64, 29, 64):
             model(torch.zeros(count, 1, 8, 8))
     finally:

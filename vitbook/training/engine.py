@@ -34,6 +34,7 @@ from vitbook.training.whiten import whiten
 LOG = logging.getLogger(__name__)
 EVERY = 50  # steps between two lines of metrics.jsonl
 LONG = 300  # seconds of training from which on compiling, which takes about one minute, pays
+AHEAD = 16  # batches whose pictures a GPU varies at once: it minds launches more than pixels
 SMALLEST_SCALE = 2.0**-14  # of a float16 loss: below it, no scale will help
 
 
@@ -65,6 +66,7 @@ class Engine:
         self.ema = average(model, config.ema) if config.ema else None
         self.dropping = TokenDropping(model) if config.keep < 1 else None
         self.layers, self.choice, self.called = attention_layers(model), None, None
+        self.whole = min(config.batch_size, len(data.train.labels))
         self.history, self.seconds, self.processor_seconds = [], 0.0, 0.0
         self.skipped, self.remarks, self.hits = 0, [], 0
         torch.manual_seed(config.seed + 1000 * parallel.rank())
@@ -81,7 +83,7 @@ class Engine:
         if self.choice is None:
             self.choice = parallel.from_first(self.choose)
         precision, attention, compiled = self.choice
-        self.called = prepare(self.model, self.device, compiled)
+        self.shared, self.called = prepare(self.model, self.device, compiled)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         for optimizer in self.optimizers:
             if isinstance(optimizer, Muon) and precision == "bf16":
@@ -159,9 +161,10 @@ class Engine:
         count = len(self.data.train.labels)
         order = parallel.same_for_all(torch.randperm(count, device=self.device))
         batches, total = order.split(self.config.batch_size), 0.0
+        steps, images = self.config.epochs * len(batches), self.varied(batches, epoch)
         for i, index in enumerate(batches):
-            step, steps = epoch * len(batches) + i, self.config.epochs * len(batches)
-            loss, norm, rate = self.step(index, step, steps)
+            step = epoch * len(batches) + i
+            loss, norm, rate = self.step(index, step, steps, next(images))
             total = total + loss * len(index)
             if step % EVERY == 0 or self.device.type == "cpu":  # reading it waits for a GPU
                 self.check("loss", loss, epoch, step)
@@ -176,17 +179,34 @@ class Engine:
         hits = parallel.mean(self.hits) * parallel.world()
         return {"loss": mean.item(), "train_accuracy": hits.item() / count}
 
-    def step(self, index, step, steps):
-        """One batch; returns its loss, the length of the gradient and the learning rate."""
+    def varied(self, batches, epoch):
+        """This process's images of each batch, varied; whether strongly, the first one says."""
+        ahead = AHEAD if self.device.type == "cuda" else 1
+        for first in range(0, len(batches), ahead):
+            parts = [parallel.share(index)[0] for index in batches[first : first + ahead]]
+            done = (epoch * len(batches) + first) / (self.config.epochs * len(batches))
+            images = vary(
+                self.data.train.images[torch.cat(parts)],
+                self.config,
+                done < 1 - self.config.clean,
+            )
+            yield from images.split([len(part) for part in parts])
+
+    def step(self, index, step, steps, images=None):
+        """One batch; returns its loss, the length of the gradient and the learning rate.
+
+        Its images are varied here, unless they are given so.
+        """
         self.begin()
         config, done = self.config, step / steps
         share = set_rates(self.optimizers, config, step, steps)
         if self.dropping:
             self.dropping.keep = config.keep if done < config.dropping else 1.0
         part, weight = parallel.share(index)
-        images, labels, partner, lam = self.batch(part, strong=done < 1 - config.clean)
+        images, labels, partner, lam = self.batch(part, done < 1 - config.clean, images)
+        called = self.called if len(index) == self.whole else self.shared
         with computing(self.choice, self.device, self.layers):
-            logits = self.called(images).float()
+            logits = called(images).float()
         likeliest = labels if lam >= 0.5 else labels[partner]
         self.hits = self.hits + (weight > 0) * (logits.argmax(dim=1) == likeliest).sum()
         loss = weight * mixed_loss(logits, labels, partner, lam, config.label_smoothing)
@@ -222,11 +242,12 @@ class Engine:
             )
         return moved
 
-    def batch(self, index, strong):
-        """Images, varied and normalised, their labels, their partners and shares."""
-        images, labels = self.data.train.images[index], self.data.train.labels[index]
-        images, partner, lam = vary(images, self.config, strong)
-        return images, labels, partner, lam
+    def batch(self, index, strong, images=None):
+        """Images, varied and mixed, their labels, their partners and shares."""
+        if images is None:
+            images = vary(self.data.train.images[index], self.config, strong)
+        images, partner, lam = mix(images, self.config, strong)
+        return images, self.data.train.labels[index], partner, lam
 
     def evaluate(self, epochs):
         """Loss and accuracy on the images held out, after so many epochs; None if not due."""
@@ -416,24 +437,27 @@ def set_rates(optimizers, config, step, steps):
 
 
 def vary(images, config, strong):
-    """A new variant of every image, as floats: crop, flip, and while ``strong`` the rest.
+    """A new variant of every image: crop, flip, and while ``strong`` RandAugment; uint8."""
+    images = augment(images, config)
+    return (
+        rand_augment(images, *config.rand_augment) if strong and config.rand_augment else images
+    )
+
+
+def mix(images, config, strong):
+    """Images as floats; while ``strong``, some lose a rectangle or are mixed with another.
 
     Returns:
         images, each one's partner (None if nothing was mixed) and the share of the first.
     """
-    images = augment(images, config)
-    if not strong:
-        return normalize(images), None, 1.0
-    if config.rand_augment:
-        images = rand_augment(images, *config.rand_augment)
     images = normalize(images)
-    if config.erase:
+    if strong and config.erase:
         images = random_erase(images, config.erase)
     ways = [way for way in ((mixup, config.mixup), (cutmix, config.cutmix)) if way[1]]
-    if not ways or torch.rand(()).item() >= config.mix_probability:
+    if not strong or not ways or torch.rand(()).item() >= config.mix_probability:
         return images, None, 1.0
-    mix, alpha = ways[int(torch.randint(len(ways), ()).item())]
-    return mix(images, alpha)
+    way, alpha = ways[int(torch.randint(len(ways), ()).item())]
+    return way(images, alpha)
 
 
 def mixed_loss(logits, labels, partner, lam, smoothing):
@@ -478,16 +502,16 @@ def can_compile(device):
 
 
 def prepare(model, device, compiled):
-    """The model as it is called in training: shared among processes, and compiled."""
+    """The model shared among processes; and as it is called on whole batches: compiled.
+
+    An epoch's last, smaller batch is not worth a compilation of its own.
+    """
     if parallel.world() > 1:
         model = DistributedDataParallel(
             model, device_ids=[device.index] if device.type == "cuda" else None
         )
-    if compiled:
-        # One graph for each shape. Else the first small batch would change the kernels of
-        # all later ones, and a resumed training would run others than one straight through.
-        model = torch.compile(model, dynamic=False)
-    return model
+    # One graph for each shape: a resumed training runs the kernels of one straight through.
+    return model, torch.compile(model, dynamic=False) if compiled else model
 
 
 def write_whole(path, write):
