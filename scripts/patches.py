@@ -55,8 +55,8 @@ def run(recipe, way, loaded):
     with tempfile.TemporaryDirectory() as folder:
         summary = runs.record(recipe, make, loaded, folder)
     torch.compiler.reset()
-    kept = {key: summary[key] for key in KEPT}
-    return {"recipe": recipe.name, "way": way, "seed": recipe.train.seed, **kept}
+    about = {"recipe": recipe.name, "position": recipe.model.position, "way": way}
+    return {**about, "seed": recipe.train.seed, **{key: summary[key] for key in KEPT}}
 
 
 def main():
@@ -75,10 +75,11 @@ def main():
     recipe = read_recipe(arguments.recipe, changes)
     loaded = to_device(read_data(recipe._replace(data=arguments.data or recipe.data)), device)
     lines = RECORD.read_text().splitlines() if RECORD.exists() else []
-    done = [(line["recipe"], line["way"], line["seed"]) for line in map(json.loads, lines)]
+    keys = ("recipe", "position", "way", "seed")
+    done = [tuple(line[key] for key in keys) for line in map(json.loads, lines)]
     for seed in arguments.seeds:
         for way in arguments.ways:
-            if (recipe.name, way, seed) in done:
+            if (recipe.name, recipe.model.position, way, seed) in done:
                 continue
             drawn = read_recipe(arguments.recipe, [*changes, f"train.seed={seed}"])
             found = run(drawn._replace(model=fitted(drawn.model, loaded)), way, loaded)

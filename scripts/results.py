@@ -1,10 +1,10 @@
 """Write the results page from the recorded runs: python scripts/results.py.
 
-Everything between the marks in book/results.md and book/cifar10_model.md, and the figures
-in book/_static/results/, comes from vitbook/runs and vitbook/recipes. A test runs this and
-compares.
+Everything between the marks in the pages below, and the figures in book/_static/results/,
+comes from vitbook/runs and vitbook/recipes. A test runs this and compares.
 """
 
+import csv
 import json
 import math
 import re
@@ -25,7 +25,7 @@ from vitbook.training.engine import TokenDropping
 from vitbook.training.runs import flops
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "book/results.md", ROOT / "book/cifar10_model.md"]
+PAGES = [ROOT / f"book/{name}.md" for name in ("results", "cifar10_model", "lab_notes")]
 FIGURES = ROOT / "book/_static/results"
 RUNS = ROOT / "vitbook/runs"
 RIVAL = RUNS / "rival.json"
@@ -98,11 +98,26 @@ def spread(shares):
     return f"{mean(shares):.1%}{ends}"
 
 
+def shorter(name):
+    """What is recorded of a recipe that was not run to its end, one text for each run."""
+    for folder in sorted((RUNS / name).glob("*")):
+        if folder.name.startswith("seed"):
+            continue
+        rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+        seen = [row for row in rows if row["test_accuracy"]][-1]
+        planned = yaml.safe_load((folder / "config.yaml").read_text())["train"]["epochs"]
+        when = f"after epoch {seen['epoch']} of {planned}, stopped at {len(rows)}"
+        if planned == len(rows):
+            when = f"with {planned} epochs in place of {read_recipe(name).train.epochs}"
+        yield f"{float(seen['test_accuracy']):.1%} {when}"
+
+
 def reached(name):
     """Accuracy of the recorded runs at their last and best epochs, or why there are none."""
     runs = summaries(name)
     if not runs:
-        return f"not run: {float(f'{core_hours(name):.2g}'):.0f} core-hours", "–"
+        found = "; ".join(shorter(name))
+        return found or f"not run: {float(f'{core_hours(name):.2g}'):.0f} core-hours", "–"
     last = [run["test_accuracy_last_epoch"] for run in runs]
     seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
     best = [run.get("test_accuracy_best_epoch") for run in runs]
@@ -155,12 +170,14 @@ def published(names):
     every = [json.loads(path.read_text()) for path in RUNS.glob("*/seed*/summary.json")]
     longest = max(run.get("processor_seconds", 0) for run in every) / 3600
     where = (
-        f"it lies at most {100 * more:.1f} points above the last" if more else "it is the last"
+        f"it lies at most {100 * more:.2f} points above the last" if more else "it is the last"
     )
     return (
         f"{comparison(names)}\n\nThe best epoch is the best by the test set. In the rows that "
         f"were run {where}.\n\n"
-        "A row that was not run says what it would cost: its operations, three passes for "
+        "A row that ended early, or has fewer epochs than its recipe, says so: there the GPU's "
+        "time was over. One that was not run says what it would cost, and TinyImageNet's wait "
+        "for their pictures, too. The cost is its operations, three passes for "
         "each training picture and one for each test picture, at the "
         f"{wide:.0f} billion a second that one core did in the recorded run `{RATE}`. That "
         "model is 384 wide. Narrow ones are slower, so their hours are too few: "
@@ -172,21 +189,29 @@ def published(names):
 def core_minutes(name):
     """Processor time of a recipe's recorded runs in minutes, by seed.
 
-    Where it was not counted, the time that passed on all threads: an upper limit.
+    Where it was not counted, the time that passed on all threads: an upper limit. For a run
+    on a GPU, what others of the recipe took on a core, or else what it would cost.
     """
-    counted = json.loads((RUNS / "processor_time.json").read_text())
-    for run in summaries(name):
-        passed = int(run["device"].split()[0]) * run["seconds"]
-        yield (run.get("processor_seconds") or counted.get(name) or passed) / 60
+    counted, runs = json.loads((RUNS / "processor_time.json").read_text()), summaries(name)
+    took = [None if on_gpu(run) else run.get("processor_seconds") or counted.get(name)
+            or int(run["device"].split()[0]) * run["seconds"] for run in runs]  # fmt: skip
+    known = [seconds for seconds in took if seconds]
+    other = mean(known) if known else 3600 * core_hours(name)
+    return [(seconds or other) / 60 for seconds in took]
+
+
+def on_gpu(run):
+    """Whether a run's device is a GPU: a processor's name begins with its threads."""
+    return not run["device"][0].isdigit()
 
 
 @plt.style.context("default")  # whatever else has been imported
 def ladder(names, target):
     """Accuracy on the test set against the processor time spent until then.
 
-    A line per recorded run, one for the rival, its time shared evenly among the epochs. A
-    hollow mark for each published figure: what its training took here, or would take,
-    reckoned as in the table.
+    A line per recorded run, one for the rival, its time shared evenly among the epochs; it
+    ends in a triangle where the run was on a GPU. A hollow mark for each published figure:
+    what its training took here, or would take, reckoned as in the table.
     """
     matplotlib.rcParams["svg.hashsalt"] = "vitbook"
     figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
@@ -202,7 +227,8 @@ def ladder(names, target):
             hits = [100 * row["test_accuracy"] for row in seen]
             label = f"{name}, here" if seed == 0 else None
             ax.plot(spent, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.6)
-            ax.plot(spent[-1], hits[-1], "o", color=COLOURS[k % 6], ms=5)
+            mark = "^" if "CNN" not in name and on_gpu(summaries(name)[seed]) else "o"
+            ax.plot(spent[-1], hits[-1], mark, color=COLOURS[k % 6], ms=5)
     for name in known_recipes():
         recipe = read_recipe(name)
         shares = re.findall(r"([\d.]+)%", recipe.about.get("published", ""))
@@ -214,6 +240,7 @@ def ladder(names, target):
             ax.annotate(recipe.about["source"].split(",")[0], place, fontsize=9, ha=side,
                         xytext=(aside, above), textcoords="offset points")  # fmt: skip
     ax.plot([], [], "o", color="black", mfc="none", label="as published")
+    ax.plot([], [], "^", color="black", label="on a GPU: minutes reckoned", ms=5, ls="none")
     ax.set(
         xscale="log", xlabel="minutes of one core", ylabel="test accuracy in %", ylim=(44, 90)
     )
@@ -360,6 +387,40 @@ def beside():
     )
 
 
+def tried():
+    """What was tried on held-out images: a row per recipe, change and length."""
+    found, rows = {}, []
+    for line in (RUNS / "tried.jsonl").read_text().splitlines():
+        run = json.loads(line)
+        key = run["recipe"], run["change"], run["epochs"]
+        found.setdefault(key, []).append(run["test_accuracy_last_epoch"])
+    for (recipe, change, epochs), hits in found.items():
+        rows.append([f"`{recipe}`", change, str(epochs), spread(hits), str(len(hits))])
+    return table(["recipe", "change", "epochs", "held-out images right", "draws"], rows)
+
+
+def patches():
+    """What mini-vit's patches cost: both ways, draw by draw."""
+    lines = map(json.loads, (RUNS / "patches.jsonl").read_text().splitlines())
+    hits = {
+        (run["position"], run["way"], run["seed"]): run["test_accuracy_last_epoch"]
+        for run in lines
+    }
+    seeds = sorted({seed for *_, seed in hits})
+    rows = []
+    for place in ("sincos", "learned"):
+        for way, words in (
+            ("patches", "one square in three colours"),
+            ("strips", "three squares of one colour"),
+        ):
+            found = [hits.get((place, way, seed)) for seed in seeds]
+            if not any(found):
+                continue
+            shown = [f"{hit:.1%}" if hit else "–" for hit in found]
+            rows.append([words, place, *shown, f"{mean(filter(None, found)):.1%}"])
+    return table(["a token is", "positions", *(f"seed {seed}" for seed in seeds), "mean"], rows)
+
+
 def settings(name):
     """A recipe file as it stands, in a code block."""
     text = (ROOT / f"vitbook/recipes/{name}.yaml").read_text()
@@ -372,9 +433,12 @@ def parts():
     done = [name for name in known_recipes() if summaries(name)]
     cifar = [name for name in done if read_recipe(name).data == "cifar10"]
     sourced = [name for name in known_recipes() if read_recipe(name).about]
+    others = [name for name in known_recipes() if name in done or [*shorter(name)]]
     made = {
         "published": published(sourced),
-        "ours": comparison([name for name in done if name not in sourced]),
+        "ours": comparison([name for name in others if name not in sourced]),
+        "tried": tried(),
+        "patches": patches(),
         "recipe": settings(OURS),
         "classes": classes(OURS),
         "card": card(OURS),

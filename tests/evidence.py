@@ -149,10 +149,12 @@ def in_record(name):
     if (RUNS / name).is_dir():
         seeds = sorted((RUNS / name).glob("seed*"))
         groups = {"": [json.loads((seed / "summary.json").read_text()) for seed in seeds]}
-        for seed in seeds:
-            config = leaves(yaml.safe_load((seed / "config.yaml").read_text()))
-            found += [Holder(v, exact=isinstance(v, int)) for vs in config.values() for v in vs]
-            rows = csv.DictReader((seed / "history.csv").read_text().splitlines())
+        for config in sorted((RUNS / name).glob("*/config.yaml")):  # shorter runs as well
+            asked = leaves(yaml.safe_load(config.read_text()))
+            found += [Holder(v, exact=isinstance(v, int)) for vs in asked.values() for v in vs]
+            history = config.with_name("history.csv").read_text()
+            rows = [*csv.DictReader(history.splitlines())]
+            found.append(Holder(len(rows), exact=True))
             values = [float(v) for row in rows for v in row.values() if v and "." in v]
             found += [Holder(v, history=True) for v in values]
         found.append(Holder(len(seeds), exact=True))

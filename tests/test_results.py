@@ -15,6 +15,7 @@ from vitbook.training import known_recipes, read_recipe
 from vitbook.training.recipes import renamed
 
 RUNS = sorted(results.RUNS.glob("*/seed*"))
+HOW = ("seed", "precision", "attention", "compile")  # what differs from device to device
 PAGES = [results.ROOT / "README.md", *sorted(results.ROOT.glob("book/*.md"))]
 PAGES += sorted(results.ROOT.glob("notebooks/*.ipynb"))
 PAGES += sorted(results.ROOT.glob("vitbook/recipes/*.yaml"))
@@ -51,13 +52,13 @@ def test_a_run_holds_together(run):
     last = summary["test_accuracy_last_epoch"]
     assert float(rows[-1]["test_accuracy"]) == pytest.approx(last, abs=1e-6)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    assert config["train"]["seed"] == int(run.name.removeprefix("seed"))
+    assert config["train"]["seed"] == int(re.match(r"seed(\d+)(-cpu)?$", run.name)[1])
     assert config["train"]["epochs"] == len(rows)
     assert summary["parameters"] > 0 and summary["seconds"] > 0 and summary["device"]
     assert not config.get("hold_out"), "a recorded run looks at the test set"
     recipe = read_recipe(run.parent.name)
     for key, value in renamed(config["train"], run).items():
-        if key != "seed":
+        if key not in HOW:
             expected = getattr(recipe.train, key)
             assert value == (list(expected) if isinstance(expected, tuple) else expected), key
     assert config["model"] == asdict(recipe.model), "its preset has changed: run it again"
@@ -66,6 +67,28 @@ def test_a_run_holds_together(run):
         assert abs(sum(shares) / len(shares) - last) < 0.02
         assert {"commit", "versions", "flops_per_image"} <= summary.keys()
         assert (run / "metrics.jsonl").exists()
+
+
+SHORTER = sorted({*results.RUNS.glob("*/*/config.yaml")} - {*results.RUNS.glob("*/seed*/*")})
+
+
+@pytest.mark.parametrize("config", SHORTER, ids=lambda path: "-".join(path.parts[-3:-1]))
+def test_a_shorter_run_says_how_short_it_is(config):
+    rows = list(csv.DictReader((config.parent / "history.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+    made, recipe = yaml.safe_load(config.read_text()), read_recipe(config.parts[-3])
+    planned = made["train"]["epochs"]
+    if config.parent.name == "stopped":
+        assert len(rows) < planned == recipe.train.epochs
+    else:
+        assert config.parent.name == f"{planned}-epochs" and len(rows) == planned
+        assert planned < recipe.train.epochs
+    for key, value in made["train"].items():
+        if key not in (*HOW, "epochs", "evaluate_every"):
+            expected = getattr(recipe.train, key)
+            assert value == (list(expected) if isinstance(expected, tuple) else expected), key
+    assert made["model"] == asdict(recipe.model) and not made["hold_out"]
+    assert recipe.name in results.PAGES[0].read_text()
 
 
 def test_the_work_of_an_ablation_is_counted_by_hand():
@@ -167,6 +190,7 @@ def test_what_a_row_would_cost_by_hand(monkeypatch):
     hours = results.core_hours("scratch-vit-cifar10")
     assert hours == pytest.approx(work / 1e11 / 3600)
     monkeypatch.setattr(results, "summaries", lambda name: [])
+    monkeypatch.setattr(results, "shorter", lambda name: [])
     shown, best = results.reached("scratch-vit-cifar10")
     assert shown == f"not run: {hours:.0f} core-hours" and best == "–"
 

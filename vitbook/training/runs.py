@@ -315,7 +315,8 @@ def recorded_runs(recipe):
     Each epoch is a dictionary of numbers, as :func:`vitbook.training.train` returns it;
     nan is an accuracy that was not looked at.
     """
-    runs = sorted((files("vitbook") / "runs" / recipe).iterdir(), key=lambda path: path.name)
+    folders = (files("vitbook") / "runs" / recipe).iterdir()  # others hold shorter runs
+    runs = sorted((f for f in folders if f.name.startswith("seed")), key=lambda f: f.name)
     histories = []
     for run in runs:
         rows = csv.DictReader((run / "history.csv").read_text("utf-8").splitlines())
