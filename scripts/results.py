@@ -37,7 +37,7 @@ IMAGES = {  # to train on, to test on
     "tiny-imagenet": (100_000, 10_000),
 }
 PRESETS = yaml.safe_load((ROOT / "vitbook/presets.yaml").read_text())
-COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555"]
 STYLES = ["-", "--", "-.", ":"]
 
 
@@ -214,7 +214,7 @@ def ladder(names, target):
     what its training took here, or would take, reckoned as in the table.
     """
     matplotlib.rcParams["svg.hashsalt"] = "vitbook"
-    figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
+    figure, ax = plt.subplots(figsize=(7, 5), layout="constrained")
     rival = json.loads(RIVAL.read_text())
     runs = {
         name: [*zip(recorded_runs(name), core_minutes(name), strict=True)] for name in names
@@ -226,9 +226,9 @@ def ladder(names, target):
             spent = [minutes * row["epoch"] / len(run) for row in seen]
             hits = [100 * row["test_accuracy"] for row in seen]
             label = f"{name}, here" if seed == 0 else None
-            ax.plot(spent, hits, STYLES[k % 4], color=COLOURS[k % 6], label=label, lw=1.6)
+            ax.plot(spent, hits, STYLES[k % 4], color=COLOURS[k % 7], label=label, lw=1.6)
             mark = "^" if "CNN" not in name and on_gpu(summaries(name)[seed]) else "o"
-            ax.plot(spent[-1], hits[-1], mark, color=COLOURS[k % 6], ms=5)
+            ax.plot(spent[-1], hits[-1], mark, color=COLOURS[k % 7], ms=5)
     for name in known_recipes():
         recipe = read_recipe(name)
         shares = re.findall(r"([\d.]+)%", recipe.about.get("published", ""))
@@ -248,7 +248,7 @@ def ladder(names, target):
     ax.xaxis.set_major_formatter("{x:,.0f}")
     ax.minorticks_off()
     ax.grid(alpha=0.3)
-    ax.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, loc="outside lower center", ncols=3)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)

@@ -142,8 +142,7 @@ def recorded(name):
         last = [run[-1]["test_accuracy"] for run in recorded_runs(name)]
     except FileNotFoundError:
         return "–"
-    mean = sum(last) / len(last)
-    return f"{mean:.1%} ({len(last)})"
+    return f"{sum(last) / len(last):.1%} ({len(last)})" if last else "–"
 
 
 def parse(argv=None):
