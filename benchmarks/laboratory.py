@@ -1,12 +1,16 @@
 """What the laboratory takes: a training step, an answer, a whole training to 95%.
 
-    .venv/bin/python benchmarks/laboratory.py [seed ...]
+    .venv/bin/python benchmarks/laboratory.py [--record] [seed ...]
 
 Drives the built page in Chromium as a reader would, on a machine that does nothing else. The
 seconds to 95% are those until the share of held-out digits first reaches it, compiling
-included, for each seed; the accuracy is the last epoch's.
+included, for each seed; the accuracy is the last epoch's. With --record the accuracies go into
+vitbook/runs/laboratory.json, beside a mark of the modules that made them: a test compares them
+with chapter 5's, and asks for a new record when a module has changed.
 """
 
+import hashlib
+import json
 import re
 import statistics
 import sys
@@ -17,6 +21,18 @@ sys.path.insert(0, str(page_weight.ROOT / "scripts"))
 import chromium
 
 PAGE = "book/laboratory.html"
+RECORD = page_weight.ROOT / "vitbook/runs/laboratory.json"
+LEARNS = ("vit", "files", "training", "worker")  # the modules that a training consists of
+
+
+def mark():
+    """A hash of what trains in the page: our modules, and which engine they run on."""
+    live = page_weight.ROOT / "book/_static/live"
+    parts = [
+        *(live / f"{name}.mjs" for name in LEARNS),
+        live.parents[1] / "live/package-lock.json",
+    ]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()
 
 
 def trained(view, seed):
@@ -52,7 +68,7 @@ def answers(view, model):
     return statistics.median(taken)
 
 
-def main(seeds):
+def main(seeds, record):
     """Print a line for each."""
     from playwright.sync_api import sync_playwright
 
@@ -63,12 +79,18 @@ def main(seeds):
         view.goto(f"{address}/{PAGE}")
         for model in ("digits-canvas", "cifar10"):
             print(f"{model}: an answer after {answers(view, model)} ms", flush=True)
+        shares = {}
         for seed in seeds:
             step, reached, share = trained(view, seed)
             to95 = f"95% after {reached} s" if reached else "95% not reached"
             print(f"seed {seed}: {1000 * step:.0f} ms a step, {to95}, {share}% at the end")
+            shares[seed] = round(share / 100, 4)
         browser.close()
+    if record:
+        about = {"mark": mark(), "epochs": 60, "test_accuracy_last_epoch": shares}
+        RECORD.write_text(json.dumps(about, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main([int(seed) for seed in sys.argv[1:]] or [0])
+    given = [text for text in sys.argv[1:] if text != "--record"]
+    main([int(seed) for seed in given] or [0], "--record" in sys.argv)

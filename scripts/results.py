@@ -170,19 +170,19 @@ def published(names):
     every = [json.loads(path.read_text()) for path in RUNS.glob("*/seed*/summary.json")]
     longest = max(run.get("processor_seconds", 0) for run in every) / 3600
     where = (
-        f"it lies at most {100 * more:.2f} points above the last" if more else "it is the last"
+        f"it lies at most {100 * more:.2f} points above" if more else "it is the same"
     )
     return (
-        f"{comparison(names)}\n\nThe best epoch is the best by the test set. In the rows that "
-        f"were run {where}.\n\n"
-        "A row that ended early, or has fewer epochs than its recipe, says so: there the GPU's "
-        "time was over. One that was not run says what it would cost, and TinyImageNet's wait "
+        f"{comparison(names)}\n\nThe best epoch is the best by the test set. Beside the last of "
+        f"a row that was run to its end {where}.\n\n"
+        "A row that ended early, or has fewer epochs than its recipe, says so: the GPU's time "
+        "was short. One that was not run says what it would cost, and TinyImageNet's wait "
         "for their pictures, too. The cost is its operations, three passes for "
         "each training picture and one for each test picture, at the "
         f"{wide:.0f} billion a second that one core did in the recorded run `{RATE}`. That "
         "model is 384 wide. Narrow ones are slower, so their hours are too few: "
         f"`tinyvit-cifar10`, 64 wide, did {narrow:.0f} billion a second. For comparison, the "
-        f"longest training recorded here took {longest:.1f} core-hours."
+        f"longest training whose processor time was counted took {longest:.1f} core-hours."
     )
 
 

@@ -1,5 +1,6 @@
 """The model in the page: the same numbers as PyTorch's, and a page that stays alive."""
 
+import json
 import re
 import sys
 
@@ -7,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT
-from test_site import SITE, visit
+from test_site import SITE, until, visit
 
 from vitbook import VisionTransformer, ViTConfig, load_pretrained, record_attention
 from vitbook.data import load, normalize
-from vitbook.training import loop
+from vitbook.training import loop, recorded_runs
 
 LIVE = SITE / "_static/live"
 PAGE = "book/laboratory.html"
@@ -117,6 +118,22 @@ def test_it_learns_as_pytorch_does(lab, pool, position):
     assert worst["weights"] < NEAR
 
 
+def test_three_recorded_trainings_end_where_chapter_5_s_do():
+    """They take minutes each, so they are recorded, with a mark of the modules they ran."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    import laboratory
+
+    record = json.loads(laboratory.RECORD.read_text("utf-8"))
+    assert record["mark"] == laboratory.mark(), (
+        "a module has changed: .venv/bin/python benchmarks/laboratory.py --record 0 1 2"
+    )
+    there = [run[-1]["test_accuracy"] for run in recorded_runs("digits")]
+    assert record["epochs"] == len(recorded_runs("digits")[0])
+    here = record["test_accuracy_last_epoch"].values()
+    assert len(here) >= 3
+    assert all(abs(share - sum(there) / len(there)) < 0.02 for share in here)
+
+
 def press(view, name):
     view.get_by_role("button", name=name, exact=True).click()
 
@@ -166,6 +183,32 @@ def test_other_digits_while_it_learns_are_a_new_epoch(lab):
     says(lab, "learning").filter(has_text="step 4 of 1380,").wait_for(timeout=30_000)
     loss = re.search(r"loss (\S+?),", says(lab, "learning").inner_text() + ",")[1]
     assert 0.5 < float(loss.rstrip(".")) < 4
+
+
+def test_where_no_step_is_left_it_says_so_and_goes_on_with_more_digits(lab):
+    learning = lab.locator("#lab-learning")
+    count, blocks = (learning.get_by_label(name) for name in ("training digits", "blocks"))
+    for field, typed, taken in ((count, "64.4", "64"), (blocks, "1.6", "2")):
+        field.fill(typed)
+        field.press("Enter")
+        assert field.input_value() == taken
+    learning.get_by_text("Blocks: 2 is taken, of 1 to 6.").wait_for()
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text="step 60 of 60").wait_for(timeout=90_000)
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text="60 steps are done").wait_for()
+    assert lab.get_by_role("button", name="Train", exact=True).is_visible()
+    count.fill("1437")
+    count.press("Enter")
+    press(lab, "One step")
+    says(lab, "learning").filter(has_text="step 61 of 1380").wait_for(timeout=30_000)
+
+
+def test_a_one_is_read_as_a_one(lab):
+    lab.locator(".lab-pad").focus()
+    for key in (*["ArrowUp"] * 10, " ", *["ArrowDown"] * 20, " "):
+        lab.keyboard.press(key)
+    says(lab, "drawing").filter(has_text="1, with").wait_for(timeout=30_000)
 
 
 def draw(view):
@@ -312,6 +355,41 @@ def test_what_is_no_picture_is_told_so_and_the_page_lives_on(lab, tmp_path):
 
 SHADE = """([x, y]) => document.querySelector(".lab-big").getContext("2d")
     .getImageData(x, y, 1, 1).data[0]"""
+
+
+def test_moving_and_printers_pictures_are_read(lab, tmp_path):
+    """Of an animation the first picture; a JPEG of four inks as well."""
+    from PIL import Image
+
+    opened(lab)
+    first, second = (Image.new("L", (40, 40), shade) for shade in (0, 255))
+    first.save(tmp_path / "moving.gif", save_all=True, append_images=[second], duration=50)
+    Image.new("CMYK", (40, 40), (0, 0, 0, 255)).save(tmp_path / "inks.jpg")
+    lab.get_by_label(re.compile("^map")).select_option("none")
+    for name in ("moving.gif", "inks.jpg"):
+        lab.get_by_label(re.compile("^picture")).select_option("canvas 2")
+        lab.locator("#lab-opening input[type=file]").set_input_files(tmp_path / name)
+        lab.wait_for_timeout(1500)
+        assert lab.get_by_label(re.compile("^picture")).input_value() == "your own"
+        assert lab.evaluate(SHADE, [128, 128]) < 60, name
+
+
+def test_the_later_model_and_the_later_picture_count(lab):
+    """A file that is slow to come opens nothing, once another model was chosen."""
+    slow, models = [], lab.locator("#lab-opening select").first
+    lab.route("**/cifar10.safetensors", lambda route: slow.append(route))
+    models.select_option("cifar10")
+    until(lab, "document.querySelector('#lab-opening .lab-says')")
+    opened(lab)
+    assert "It knows 10 things: 0, 1," in lab.locator("#lab-opening").inner_text()
+    assert slow, "the first file was asked for"
+    pictures = lab.get_by_label(re.compile("^picture"))
+    for one in ("canvas 2", "canvas 3", "canvas 1"):  # faster than it can answer
+        pictures.select_option(one)
+    lab.wait_for_timeout(1500)
+    assert "Now change something" in says(lab, "opening").inner_text()
+    models.select_option("")
+    assert not lab.locator("#lab-opening canvas").first.is_visible()
 
 
 def test_a_turned_photograph_is_upright(lab, tmp_path):

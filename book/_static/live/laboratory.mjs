@@ -40,6 +40,9 @@ const STYLE = `
 .lab-lens td, .lab-lens th { padding: 0 10px 0 0; font-weight: 400; text-align: left; }
 .lab-pad { touch-action: none; cursor: crosshair; border: 1px solid currentColor; width: min(100%, 256px); aspect-ratio: 1; }
 .lab-plane { border: 1px solid currentColor; max-width: 100%; height: auto; touch-action: pan-y; }
+.lab-plane text { pointer-events: none; user-select: none; }
+.lab-legend { font-size: 13px; margin: 6px 0; }
+.lab-cols p { margin: 10px 0 4px; }
 .lab-plane circle[tabindex] { cursor: grab; touch-action: none; }
 .lab-scroll { overflow-x: auto; }
 .lab-sum .lab-fill { height: 12px; }
@@ -61,8 +64,7 @@ async function digits() {
 document.head.append(make("style", { text: STYLE }));
 for (const still of document.querySelectorAll(".lab-needs, .lab-still")) still.hidden = true;
 const parts = { learning, drawing, opening, pencil, stream };
-const shared = { digits: digits() };
-shared.digits.catch(() => {}); // whoever needs them says so
+const shared = { digits };
 for (const [name, start] of Object.entries(parts)) {
   const element = document.querySelector(`#lab-${name}`);
   if (element) start(element, shared);

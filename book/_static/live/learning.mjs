@@ -26,7 +26,9 @@ export function learning(element, shared) {
   let ask, config, data, chosen = 0, busy = false, seconds = 0;
   const losses = [], accuracies = [];
   const inputs = {};
-  const says = make("p", { class: "lab-says", role: "status", text: "Nothing has been trained yet. 0.2 MB come when you press Train." });
+  const says = make("p", { class: "lab-says", role: "status", text: "Nothing has been trained yet. Engine and digits, 0.7 MB, come when you press Train." });
+  const held = make("p", { role: "status" });
+  let at = 0, total = 0; // steps done, and how many the settings ask for
   const remarks = make("div");
   const go = make("button", { type: "button", text: "Train", onclick: () => toggle() });
   const one = make("button", { type: "button", text: "One step", onclick: () => step() });
@@ -46,9 +48,10 @@ export function learning(element, shared) {
   const maps = make("div", { class: "lab-maps" });
   const digit = make("button", { type: "button", text: "Another digit", onclick: () => { chosen = (chosen + 1) % 360; draw(); } });
   element.replaceChildren(
-    make("fieldset", {}, [make("legend", { text: "Recipe" }), make("div", { class: "lab-row" }, fields)]),
+    make("fieldset", {}, [make("legend", { text: "Recipe" }), make("div", { class: "lab-row" }, fields), held]),
     make("div", { class: "lab-row" }, [go, one, anew, make("label", {}, ["pace", pace])]),
     says, remarks, chart.element, make("div", { class: "lab-row" }, [digit]), maps,
+    make("p", { class: "lab-legend", text: "Looks: yellow is most, violet least, each map by itself. Positions: yellow is alike, violet least alike. Filters: red is above zero, blue below." }),
   );
   remark();
 
@@ -57,15 +60,19 @@ export function learning(element, shared) {
     return { ...Object.fromEntries(Object.entries(inputs).map(read)), ...FIXED };
   }
 
-  /** Settings out of their range are set to its edge, and said so. */
+  /** Settings out of their range are set to its edge, counts to whole numbers; and said so. */
   function checked() {
-    for (const [name, { min, max }] of Object.entries(SETTINGS)) {
+    const said = [];
+    for (const [name, { min, max, step, label, value: usual }] of Object.entries(SETTINGS)) {
       const input = inputs[name];
       if (min === undefined) continue;
-      const value = Number(input.value);
-      if (input.value === "" || Number.isNaN(value)) input.value = SETTINGS[name].value;
-      else input.value = Math.min(max, Math.max(min, value));
+      const value = input.value === "" ? NaN : Number(input.value);
+      const near = Math.min(max, Math.max(min, step ? value : Math.round(value)));
+      if (near === value) continue;
+      input.value = Number.isNaN(near) ? usual : near;
+      said.push(`${label[0].toUpperCase()}${label.slice(1)}: ${input.value} is taken, of ${min} to ${max}.`);
     }
+    held.textContent = said.join(" ");
     if (inputs.dim.value % inputs.heads.value) {
       says.textContent = `A width of ${inputs.dim.value} is not divisible by ${inputs.heads.value} heads: every head needs an equal share. Choose others.`;
       return false;
@@ -84,7 +91,7 @@ export function learning(element, shared) {
     remark();
     if (!ask) return;
     if (fresh) await begin();
-    else await told(ask("tune", { settings: settings() }));
+    else total = (await told(ask("tune", { settings: settings() })))?.steps ?? total;
   }
 
   /** What goes wrong in the worker is said, and the page stays alive. */
@@ -101,7 +108,7 @@ export function learning(element, shared) {
     if (!checked()) return;
     says.textContent = "Starting …";
     ask ??= shared.ask = colleague(stepped);
-    data ??= await told(shared.digits);
+    data ??= await told(shared.digits());
     if (!data) return;
     running(false);
     losses.length = accuracies.length = 0;
@@ -109,6 +116,7 @@ export function learning(element, shared) {
     const begun = await told(ask("begin", { settings: settings(), ...data }));
     if (!begun) return;
     config = begun.config;
+    [at, total] = [0, begun.steps];
     says.textContent = `A new model of ${config.depth} blocks, its weights drawn at random. Nothing learned yet.`;
     chart.draw(losses, accuracies, begun.steps);
     await draw();
@@ -118,16 +126,26 @@ export function learning(element, shared) {
   async function toggle() {
     if (!config && !(await begin())) return;
     const now = go.textContent === "Train";
+    if (now && ended()) return;
     running(now);
+    if (now && !at) says.textContent = "The step is being compiled …";
     await told(ask(now ? "run" : "stop"));
   }
 
   async function step() {
     if (!config && !(await begin())) return;
     running(false);
+    if (ended()) return;
     await told(ask("stop"));
     await told(ask("step"));
     await draw();
+  }
+
+  /** Whether there is nothing left to do; said, if so. */
+  function ended() {
+    if (at < total) return false;
+    says.textContent = `${at} steps are done, and these settings have ${total}. Start again for a new model.`;
+    return true;
   }
 
   function running(now) {
@@ -136,14 +154,16 @@ export function learning(element, shared) {
   }
   let started = performance.now();
 
-  function stepped({ step: at, steps, perEpoch, loss, accuracy }) {
+  function stepped({ step, steps, perEpoch, loss, accuracy }) {
+    [at, total] = [step, steps];
     losses.push(loss);
     seconds += (performance.now() - started) / 1000;
     started = performance.now();
     if (accuracy !== undefined) accuracies.push([at, accuracy]);
     const last = accuracies.at(-1);
     says.textContent = `Epoch ${Math.ceil(at / perEpoch)}, step ${at} of ${steps}, ${Math.round(seconds)} s: loss ${loss.toFixed(2)}`
-      + (last ? `, ${(100 * last[1]).toFixed(1)}% of the digits held out are named rightly.` : ".");
+      + (last ? `, ${(100 * last[1]).toFixed(1)}% of the digits held out are named rightly.` : ".")
+      + (at < steps && at >= 20 ? ` About ${toGo((seconds / at) * (steps - at))} to go.` : "");
     if (at >= steps) running(false);
     if (at % 10 === 0 || accuracy !== undefined) {
       chart.draw(losses, accuracies, steps);
@@ -174,11 +194,18 @@ export function learning(element, shared) {
       const top = Math.max(...row);
       figures.push(figure(rows, rows, row.map((v) => v / top), viridis, `class token, layer ${layer + 1}`));
     }
-    figures.push(figure(tokens - 1, tokens - 1, similarities(shown.position, dim, tokens), diverging, "positions: similarity of each two"));
+    if (inputs.position.value !== "none") {
+      const alike = similarities(shown.position, dim, tokens);
+      const least = Math.min(...alike);
+      const caption = `positions: similarity of each two, ${least.toFixed(1).replace("-", "−")} to 1`;
+      figures.push(figure(tokens - 1, tokens - 1, alike.map((one) => (one - least) / (1 - least || 1)), viridis, caption));
+    }
     figures.push(figure(...tiles(shown.filters, dim), "filters of the first layer"));
     maps.replaceChildren(...figures);
   }
 }
+
+const toGo = (seconds) => (seconds < 90 ? `${Math.ceil(seconds / 10) * 10} s` : `${Math.round(seconds / 60)} minutes`);
 
 function figure(height, width, values, colour, caption) {
   const canvas = make("canvas", { role: "img", "aria-label": caption, style: `width: ${width > 16 ? 160 : 96}px; height: ${(width > 16 ? 160 : 96) * (height / width)}px` });
@@ -207,14 +234,14 @@ function tiles(filters, dim) {
 
 /** Two panels, loss and accuracy: what was recorded for chapter 5 in grey, what happens now in colour. */
 function curves(recorded) {
-  const loss = panel("loss", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
+  const loss = panel("loss: grey an epoch's mean, orange each batch", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
   const accuracy = panel("held out, named rightly", 1, [[0, "0%"], [0.5, "50%"], [1, "100%"]], recorded.map((run) => run.accuracy));
   return {
     element: make("div", { class: "lab-cols" }, [loss.element, accuracy.element]),
     draw(losses, accuracies, steps) {
       const every = Math.max(1, Math.floor(losses.length / 300));
-      loss.draw(losses.map((value, k) => [(k + 1) / steps, value]).filter((_, k) => k % every === 0));
-      accuracy.draw(accuracies.map(([at, value]) => [at / steps, value]));
+      loss.draw(losses.map((value, k) => [(k + 1) / steps, value]).filter(([share], k) => share <= 1 && k % every === 0));
+      accuracy.draw(accuracies.map(([step, value]) => [step / steps, value]).filter(([share]) => share <= 1));
     },
   };
 }

@@ -4,15 +4,17 @@ import { layerOf, relevance, rollout, rowOf } from "./maps.mjs";
 import { bitmapOf, pixelsOf, still } from "./pictures.mjs";
 
 const MODELS = {
-  cifar10: { title: "CIFAR-10, 1.2 million parameters", size: 4.8, pictures: ["chelsea", "astronaut", "coffee", "rocket"] },
-  "digits-canvas": { title: "digits on a canvas, 0.2 million", size: 0.9, pictures: ["canvas 1", "canvas 2", "canvas 3"] },
+  cifar10: { title: "CIFAR-10", size: 4.8, pictures: ["chelsea", "astronaut", "coffee", "rocket"] },
+  "digits-canvas": { title: "digits on a canvas", size: 0.9, pictures: ["canvas 1", "canvas 2", "canvas 3"] },
 };
 const NEVER = -1e9; // added to a score, it leaves no look
+const OWN = "your own"; // among the pictures of the page
+const MIDDLE = { size: 1, left: 0.5, top: 0.5 };
 
 export function opening(element) {
-  let ask, name, config, classes, original, bitmap, answered, turn = 0;
+  let ask, name, config, classes, original, bitmap, answered, loading, turn = 0, round = 0;
   const loaded = {};
-  const crop = { size: 1, left: 0.5, top: 0.5 };
+  const crop = { ...MIDDLE };
   const covered = new Set(), cut = new Set();
   let order, from = "model", stored;
 
@@ -22,7 +24,7 @@ export function opening(element) {
   const picture = make("select", { onchange: () => given() });
   const file = make("input", { type: "file", accept: "image/*", onchange: () => file.files[0] && brought(() => bitmapOf(file.files[0])) });
   const camera = make("button", { type: "button", text: "Camera", onclick: () => brought(still) });
-  const cropping = Object.keys(crop).map((key) => make("label", {}, [key, make("input", {
+  const cropping = Object.keys(crop).map((key) => make("label", {}, [`crop: ${key}`, make("input", {
     type: "range", min: key === "size" ? 0.1 : 0, max: 1, step: 0.01, value: crop[key],
     oninput: (event) => { crop[key] = Number(event.target.value); cropped(); },
   })]));
@@ -30,7 +32,7 @@ export function opening(element) {
   const cropRow = make("div", { class: "lab-row", hidden: true }, [whole, ...cropping]);
   const canvas = make("canvas", { class: "lab-big", tabindex: 0, role: "application", onclick: pressed, onkeydown: keys,
     "aria-label": "The picture in patches. Move with the arrow keys; Enter does to a patch what the tool says." });
-  const tool = select(["look", "cover", "cut"], (key) => ({ look: "show what it looks at", cover: "cover it", cut: "forbid all others to look at it" })[key]);
+  const tool = select(["look", "cover", "cut"], (key) => ({ look: "show what it looks at", cover: "cover it", cut: "hide it from the others" })[key]);
   const kind = select(["look", "rollout", "relevance", "none"], (key) => ({ look: "looks of one layer", rollout: "rollout", relevance: "relevance for the answer", none: "no map" })[key], () => show());
   const layer = make("select", { onchange: () => show() });
   const head = make("select", { onchange: () => show() });
@@ -39,17 +41,20 @@ export function opening(element) {
   const where = make("select", { onchange: () => again() });
   const silence = make("select", { onchange: () => again() });
   const restore = make("button", { type: "button", text: "Undo all", onclick: () => { covered.clear(); cut.clear(); from = "model"; reset(); again(); } });
+  const knows = make("p");
   const before = make("div"), now = make("div"), lens = make("table", { class: "lab-lens" });
   const body = make("div", { hidden: true }, [
+    knows,
     make("div", { class: "lab-row" }, [label("picture", picture), label("your own", file), camera]), cropRow,
     make("div", { class: "lab-cols" }, [
       make("div", {}, [canvas, make("div", { class: "lab-row" }, [label("press a patch to", tool)]),
-        make("div", { class: "lab-row" }, [label("map", kind), label("layer", layer), label("head", head)])]),
+        make("div", { class: "lab-row" }, [label("map", kind), label("layer", layer), label("head", head)]),
+        make("p", { class: "lab-legend", text: "Map: yellow is most, violet least, each map by itself. White frame: the patch whose looks are shown. Orange frame: hidden from the others." })]),
       make("div", {}, [
         make("fieldset", {}, [make("legend", { text: "Intervene" }), make("div", { class: "lab-row" }, [shuffle, placeless]),
-          make("div", { class: "lab-row" }, [label("silence", silence), label("forbid looks in", where), restore])]),
+          make("div", { class: "lab-row" }, [label("silence", silence), label("hide in", where), restore])]),
         make("p", { text: "As it is" }), before, make("p", { text: "Changed" }), now,
-        make("p", { text: "What the head reads after each block" }), lens]),
+        make("p", { text: "What the classifier reads after each block" }), lens]),
     ]),
   ]);
   element.replaceChildren(make("div", { class: "lab-row" }, [label("model", which), cancel]), says, body);
@@ -85,8 +90,13 @@ export function opening(element) {
 
   async function load() {
     const wanted = which.value;
-    if (!wanted) return;
-    const stop = new AbortController();
+    loading?.abort(); // of two models the later one counts
+    const stop = (loading = new AbortController());
+    if (!wanted) {
+      body.hidden = cancel.hidden = true;
+      says.textContent = "Choose a model; its file comes then.";
+      return;
+    }
     cancel.hidden = false;
     cancel.onclick = () => stop.abort();
     try {
@@ -97,16 +107,20 @@ export function opening(element) {
         loaded[wanted] = await ask("open", { name: wanted, buffer });
       }
       stored ??= JSON.parse(new TextDecoder().decode(await fetched("pictures.json")));
+      if (loading !== stop) return;
       name = wanted;
       ({ config, classes } = loaded[wanted]);
     } catch (error) {
+      if (loading !== stop) return;
       says.textContent = stop.signal.aborted ? "Cancelled. Choose the model again whenever you like." : `${error.message} Is there a line? Choose the model again.`;
       which.value = "";
       return;
     } finally {
-      cancel.hidden = true;
+      if (loading === stop) cancel.hidden = true;
     }
-    fill(picture, MODELS[name].pictures.map((one) => [one, one]));
+    knows.textContent = `It knows ${classes.length} things: ${classes.join(", ")}. Whatever it is shown, it calls one of them.`;
+    fill(picture, [...MODELS[name].pictures, ...(bitmap ? [OWN] : [])].map((one) => [one, one]));
+    if (bitmap) picture.value = OWN;
     fill(layer, numbered(config.depth, "layer"));
     fill(head, [["mean", "average of all"], ...numbered(config.heads, "head")]);
     fill(where, [["all", "all layers"], ...numbered(config.depth, "layer")]);
@@ -118,10 +132,10 @@ export function opening(element) {
     given();
   }
 
-  /** A picture of the page, as bytes. */
+  /** A picture of the page, as bytes; or the reader's own. */
   function given() {
-    bitmap = undefined;
-    cropRow.hidden = true;
+    cropRow.hidden = picture.value !== OWN;
+    if (picture.value === OWN) return cropped();
     const bytes = Uint8Array.from(atob(stored[picture.value]), (letter) => letter.charCodeAt(0));
     original = Float32Array.from(bytes, (value) => value / 127.5 - 1);
     fresh();
@@ -135,7 +149,11 @@ export function opening(element) {
       const found = await find();
       if (mine !== turn) return;
       bitmap = found;
+      if (picture.lastChild.value !== OWN) picture.append(make("option", { value: OWN, text: OWN }));
+      picture.value = OWN;
       cropRow.hidden = false;
+      Object.assign(crop, MIDDLE);
+      cropping.forEach((one, k) => { one.querySelector("input").value = Object.values(crop)[k]; });
       cropped();
     } catch (error) {
       if (mine === turn) says.textContent = error.message;
@@ -179,6 +197,7 @@ export function opening(element) {
     from = "model";
     reset();
     answered = undefined;
+    round++; // what is being answered belongs to another picture
     again();
   }
 
@@ -186,6 +205,7 @@ export function opening(element) {
     order = undefined;
     for (const button of [shuffle, placeless]) button.setAttribute("aria-pressed", "false");
     silence.value = "";
+    where.value = "all";
   }
 
   /** The picture as the model gets it: patches in their order, covered ones grey. */
@@ -229,20 +249,23 @@ export function opening(element) {
   async function again() {
     if (asking) { wanted = true; return; }
     asking = true;
-    const started = performance.now();
+    const started = performance.now(), mine = round;
     try {
       if (!answered) {
         says.textContent = "The model looks …";
         const plain = await ask("answer", { name, pixels: original });
+        if (mine !== round) throw new Error("another picture has come");
         const shares = softmax(plain.logits);
         answered = { best: shares.indexOf(Math.max(...shares)), shares };
       }
       const found = await ask("answer", { name, pixels: changedPixels(), change: interventions(), placeless: pressedIs(placeless),
         relevance: kind.value === "relevance" ? answered.best : undefined });
+      if (mine !== round) throw new Error("another picture has come");
       Object.assign(answered, { looks: found.looks, slopes: found.slopes, lens: found.lens, changed: softmax(found.logits) });
       show(Math.round(performance.now() - started));
     } catch (error) {
-      says.textContent = error.message;
+      if (mine === round) says.textContent = error.message;
+      else wanted = true;
     }
     asking = false;
     if (wanted) { wanted = false; again(); }
@@ -259,8 +282,10 @@ export function opening(element) {
     if (!answered?.changed) return;
     if (kind.value === "relevance" && !answered.slopes) { again(); return; }
     const { shares, changed, best } = answered;
-    bars(before, classes, shares, 3);
-    bars(now, classes, changed, 3);
+    layer.disabled = head.disabled = kind.value !== "look";
+    const likely = shares.map((share, k) => Math.max(share, changed[k])); // the same four in both
+    bars(before, classes, shares, 4, likely);
+    bars(now, classes, changed, 4, likely);
     const moved = changed.indexOf(Math.max(...changed));
     says.textContent = untouched()
       ? `${classes[best]}, with ${percent(shares[best])}. Now change something.`

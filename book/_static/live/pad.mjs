@@ -2,7 +2,7 @@
 import { DOTS, scan, stroke } from "./drawing.mjs";
 import { bars, colleague, fetched, ink, make, paint, percent, softmax } from "./page.mjs";
 
-const PEN = 2; // radius, in dots
+const PEN = 3.5; // radius, in dots: thinner, a 1 is scanned as grey and read as something else
 const NAMES = Array.from("0123456789");
 
 export function drawing(element, shared) {
@@ -10,12 +10,14 @@ export function drawing(element, shared) {
   let before, at = [DOTS / 2, DOTS / 2], down = false, asking = false, again = false, own;
   const pad = make("canvas", {
     class: "lab-pad", tabindex: 0, role: "application",
-    "aria-label": "A pad to draw a digit on. Draw with the pointer, or move with the arrow keys, and set the pen down or lift it with the space bar.",
+    "aria-label": "A pad to draw a digit on. Draw with the pointer, or move the orange dot with the arrow keys, and set the pen down or lift it with the space bar.",
     onpointerdown: (event) => { pad.setPointerCapture(event.pointerId); before = at = where(event); line(at, at); },
     onpointermove: (event) => { if (!before) return; at = where(event); line(before, at); before = at; },
     onpointerup: () => { before = undefined; },
     onpointercancel: () => { before = undefined; },
     onkeydown: keys,
+    onfocus: draw,
+    onblur: draw,
   });
   const small = make("canvas", { role: "img", "aria-label": "the drawing as the model gets it, 8 by 8", style: "width: 96px; height: 96px" });
   const said = make("div");

@@ -98,9 +98,9 @@ export function diverging(value) {
   return end.map((part) => Math.round(255 + (part - 255) * strength));
 }
 
-/** Bars with names and percentages, the likeliest first; drawn into an element. */
-export function bars(element, names, shares, count = 5) {
-  const order = names.map((_, k) => k).sort((a, b) => shares[b] - shares[a]).slice(0, count);
+/** Bars with names and percentages, the likeliest first, or those of `likely`, into an element. */
+export function bars(element, names, shares, count = 5, likely = shares) {
+  const order = names.map((_, k) => k).sort((a, b) => likely[b] - likely[a]).slice(0, count);
   element.replaceChildren(...order.map((k) => make("div", { class: "lab-bar" }, [
     make("span", { text: names[k] }),
     make("span", { class: "lab-track" }, [make("span", { class: "lab-fill", style: `width: ${100 * shares[k]}%` })]),

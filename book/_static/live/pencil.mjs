@@ -6,6 +6,7 @@ const NAMES = ["a", "b", "c"];
 const COLOURS = ["#0072b2", "#d55e00", "#009e73"];
 const START = { queries: [[1.5, 0.5], [-1, 1], [0.5, -1.5]], keys: [[1, 1], [-1.5, 0.5], [0, -1.5]], values: [[2, 0], [0, 2], [-1.5, -1]] };
 const REACH = 3, SIDE = 200;
+const EDGE = 2.7; // a dot there is still whole
 
 export function pencil(element) {
   const vectors = structuredClone(START);
@@ -17,6 +18,8 @@ export function pencil(element) {
   const table = make("table", { class: "lab-lens" });
   const again = make("button", { type: "button", text: "As it was", onclick: () => {
     for (const kind of Object.keys(vectors)) vectors[kind].forEach((vector, k) => vector.splice(0, 2, ...START[kind][k]));
+    scaled.checked = true;
+    heat.value = 1;
     draw();
   } });
   element.replaceChildren(
@@ -53,9 +56,14 @@ export function pencil(element) {
 /** A plane with an arrow for each token; without `changed` nothing in it can be moved. */
 function plane(title, vectors, changed) {
   const at = ([x, y]) => [SIDE / 2 + (x * SIDE) / (2 * REACH), SIDE / 2 - (y * SIDE) / (2 * REACH)];
-  const held = (value) => Math.round(10 * Math.max(-REACH, Math.min(REACH, value))) / 10;
+  const held = (value) => Math.round(10 * Math.max(-EDGE, Math.min(EDGE, value))) / 10;
   const svg = make("svg", { viewBox: `0 0 ${SIDE} ${SIDE}`, width: SIDE, height: SIDE, class: "lab-plane", role: "group", "aria-label": title });
   svg.append(make("path", { d: `M0,${SIDE / 2} H${SIDE} M${SIDE / 2},0 V${SIDE}`, stroke: "currentColor", opacity: 0.3 }));
+  for (const value of [-2, -1, 1, 2]) {
+    const [x, y] = at([value, value]);
+    for (const place of [{ x, y: SIDE / 2 + 11, "text-anchor": "middle" }, { x: SIDE / 2 + 4, y: y + 3 }])
+      svg.append(make("text", { ...place, text: String(value).replace("-", "−"), "font-size": 9, fill: "currentColor", opacity: 0.7 }));
+  }
   const arrows = vectors.map((vector, k) => {
     const line = make("line", { x1: SIDE / 2, y1: SIDE / 2, stroke: COLOURS[k], "stroke-width": 2 });
     const tip = make("circle", { r: changed ? 9 : 5, fill: COLOURS[k] });
@@ -122,7 +130,7 @@ export function stream(element) {
 
   function draw() {
     const k = Number(which.value);
-    told.textContent = `${k} of ${added[0].length}`;
+    told.textContent = `${k + 1} of ${added[0].length}`;
     const most = Math.max(...Array.from({ length: added[0].length }, (_, j) => sums(j)).flat().map(Math.abs));
     let sum = 0;
     table.replaceChildren(make("tr", {}, ["part", "adds", "the stream is", ""].map(heading)),
@@ -147,4 +155,4 @@ function heading(text) {
   return text ? make("th", { scope: "col", text }) : make("td");
 }
 
-const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;
