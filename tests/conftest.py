@@ -1,15 +1,12 @@
-import functools
-import http.server
 import os
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 
 
 @pytest.fixture(autouse=True)
@@ -40,16 +37,10 @@ def browser():
         launched.close()
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture(scope="session")
 def address():
-    """Where the built site is served."""
-    handler = functools.partial(QuietHandler, directory=str(ROOT / "_build/html"))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    """Where the built site is served, packed as by a host."""
+    import page_weight
+
+    with page_weight.serve() as found:
+        yield found

@@ -182,7 +182,7 @@ def test_show_me_shows(browser, tmp_path):
     opened.get_by_role("button", name="Show me").click()
     told = opened.get_by_role("status").inner_text()
     assert told.startswith("where the looker's wish meets the other's name.")
-    assert "because the row stands for what the looker wants" in told
+    assert "because the note wanted is with the one" in told
 
 
 site = pytest.mark.skipif(

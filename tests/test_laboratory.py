@@ -120,7 +120,6 @@ def test_it_learns_as_pytorch_does(lab, pool, position):
 
 def test_three_recorded_trainings_end_where_chapter_5_s_do():
     """They take minutes each, so they are recorded, with a mark of the modules they ran."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
     import laboratory
 
     record = json.loads(laboratory.RECORD.read_text("utf-8"))

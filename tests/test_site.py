@@ -11,7 +11,6 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from conftest import ROOT
-from test_benchmarks import benchmark
 from viewing import drive, said, unpacked
 
 from vitbook import data, load_pretrained, record_attention
@@ -30,6 +29,7 @@ PAGES += [
         "laboratory",
         "results",
         "cifar10_model",
+        "lab_notes",
         "equations",
         "glossary",
         "references",
@@ -140,8 +140,25 @@ def visit(browser, address, page, theme, width, touch=False):
         "request",
         lambda r: None if r.url.startswith((address, "data:")) else faults.append(r.url),
     )
+    came = listen(context, view)
     view.goto(f"{address}/{page}", wait_until="load")
+    view.until_load = list(came)
     return view, faults
+
+
+def listen(context, view):
+    """What comes over the line to a page: (kB, name) of each request, as it ends."""
+    line, names, came = context.new_cdp_session(view), {}, []
+    line.send("Network.enable")
+    line.on(
+        "Network.requestWillBeSent",
+        lambda e: names.update({e["requestId"]: e["request"]["url"].split("?")[0]}),
+    )
+    line.on(
+        "Network.loadingFinished",
+        lambda e: came.append((e["encodedDataLength"] / 1000, names[e["requestId"]])),
+    )
+    return came
 
 
 LOOKS = [("light", 1280), ("dark", 390)]
@@ -260,13 +277,11 @@ def test_code_of_ninety_six_letters_fits_at_1280(browser, address):
     view.context.close()
 
 
-@pytest.mark.parametrize("page", [*PAGES, "search.html"])
-def test_pages_are_light(browser, page):
+def test_pages_are_light(seen):
     """At most 600 kB until load, unscrolled, and no icon or formula is missing for it."""
-    weight = benchmark("page_weight")
-    with weight.serve() as served:
-        kb, *_, came = weight.measure(browser, f"{served}/{page}", mbit=None)
-    assert kb < 600, came[:10]
+    view, _, page, *_ = seen
+    came = [(kb, name) for kb, name in view.until_load if not name.startswith("data:")]
+    assert 50 < sum(kb for kb, _ in came) < 600, sorted(came)[::-1][:10]
     assert any("icons-solid" in name for _, name in came)
     math = 'class="math' in (SITE / page).read_text("utf-8")
     assert any("mathjax" in name for _, name in came) == math
@@ -332,28 +347,23 @@ def test_paper_is_light_and_nothing_is_clipped(browser, address, theme):
     view.context.close()
 
 
-@pytest.mark.parametrize(
-    "query, where",
-    [
-        ("CLS", "class token"),
-        ("overfitting", "held"),
-        ("licence", "licen"),
-        ("heatmap", "map"),
-        ("patch size", "patch"),
-        ("ViT-B/16", "vit"),
-        ("softmax", "softmax"),
-    ],
-)
-def test_search_finds_sections_with_their_sentence(browser, address, query, where):
-    view, faults = visit(browser, address, f"search.html?q={quote(query)}", "light", 1280)
-    view.wait_for_selector("ul.search li a")
-    hits = view.locator("ul.search li")
-    assert hits.count() >= 2
-    assert all(
-        "#" in link for link in hits.locator("a").evaluate_all("l => l.map(a => a.href)")
-    )
-    marks = " ".join(view.locator("ul.search mark").all_inner_texts()).lower()
-    assert where in marks
+QUERIES = {
+    "CLS": "class token", "overfitting": "held", "licence": "licen", "heatmap": "map",
+    "patch size": "patch", "ViT-B/16": "vit", "softmax": "softmax",
+}  # fmt: skip
+
+
+def test_search_finds_sections_with_their_sentence(browser, address):
+    view, faults = visit(browser, address, "search.html", "light", 1280)
+    for query, where in QUERIES.items():
+        view.goto(f"{address}/search.html?q={quote(query)}", wait_until="load")
+        view.wait_for_selector("ul.search li a")
+        hits = view.locator("ul.search li")
+        assert hits.count() >= 2, query
+        links = hits.locator("a").evaluate_all("l => l.map(a => a.href)")
+        assert all("#" in link for link in links), query
+        marks = " ".join(view.locator("ul.search mark").all_inner_texts()).lower()
+        assert where in marks, query
     assert not faults
     hits.locator("a").first.focus()
     view.keyboard.press("Enter")
