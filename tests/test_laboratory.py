@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT
+from test_benchmarks import benchmark
 from test_site import SITE, until, visit
 
 from vitbook import VisionTransformer, ViTConfig, load_pretrained, record_attention
@@ -120,8 +121,7 @@ def test_it_learns_as_pytorch_does(lab, pool, position):
 
 def test_three_recorded_trainings_end_where_chapter_5_s_do():
     """They take minutes each, so they are recorded, with a mark of the modules they ran."""
-    import laboratory
-
+    laboratory = benchmark("laboratory")
     record = json.loads(laboratory.RECORD.read_text("utf-8"))
     assert record["mark"] == laboratory.mark(), (
         "a module has changed: .venv/bin/python benchmarks/laboratory.py --record 0 1 2"
