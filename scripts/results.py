@@ -169,12 +169,10 @@ def published(names):
     more = max(r["test_accuracy_best_epoch"] - r["test_accuracy_last_epoch"] for r in runs)
     every = [json.loads(path.read_text()) for path in RUNS.glob("*/seed*/summary.json")]
     longest = max(run.get("processor_seconds", 0) for run in every) / 3600
-    where = (
-        f"it lies at most {100 * more:.2f} points above" if more else "it is the same"
-    )
+    where = f"it lies at most {100 * more:.2f} points above" if more else "it is the same"
     return (
-        f"{comparison(names)}\n\nThe best epoch is the best by the test set. Beside the last of "
-        f"a row that was run to its end {where}.\n\n"
+        f"{comparison(names)}\n\nThe best epoch is the best by the test set. Beside the last "
+        f"of a row that was run to its end {where}.\n\n"
         "A row that ended early, or has fewer epochs than its recipe, says so: the GPU's time "
         "was short. One that was not run says what it would cost, and TinyImageNet's wait "
         "for their pictures, too. The cost is its operations, three passes for "

@@ -7,6 +7,7 @@ _build/book.pdf, or everything is written into one file that needs no other, _bu
 
 import base64
 import mimetypes
+import os
 import re
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from playwright.sync_api import sync_playwright
 ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build/html"
 TARGETS = ROOT / "_build"
-JOINED = SITE / "_static/whole_book.html"  # only while this runs
+JOINED = SITE / f"_static/whole_book.{os.getpid()}.html"  # only while this runs
 NOT_READ = ".tip, .headerlink, .forget, .go-on, .edit, article > script"
 POINTING = ("href", "for", "aria-labelledby", "aria-describedby", "aria-controls")
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center">

@@ -112,7 +112,7 @@ def loud(engine):
 def start(out, precision, *more):
     command = [sys.executable, "-m", "vitbook", "train", "--seed", "4", "--out", str(out)]
     settings = [
-        "train.epochs=40",
+        "train.epochs=25",
         "model.depth=1",
         "images=300",
         "train.mixup=0.5",

@@ -1,7 +1,9 @@
 """The model in the page: the same numbers as PyTorch's, and a page that stays alive."""
 
 import json
+import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -25,20 +27,21 @@ NEAR = 1e-4
 
 @pytest.fixture
 def lab(browser, address):
-    """The laboratory, opened; `given` hands its scripts large arrays."""
+    """The laboratory, opened; `given` lays large arrays beside the site for its scripts."""
     view, faults = visit(browser, address, PAGE, "light", 1280)
-    view.files = {"laboratory.mjs": (ROOT / "tests/laboratory.mjs").read_bytes()}
-
-    def answer(route):
-        name = route.request.url.rsplit("/", 1)[1]
-        kind = "text/javascript" if name.endswith(".mjs") else "application/octet-stream"
-        route.fulfill(body=view.files[name], content_type=kind)
-
-    view.route("**/given/*", answer)
+    view.files = SITE / f"given-{os.getpid()}"
+    view.files.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests/laboratory.mjs", view.files)
+    beside = f"{address}/{view.files.name}/"
+    view.route(
+        "**/given/*",
+        lambda route: route.continue_(url=beside + route.request.url.rsplit("/", 1)[1]),
+    )
     view.meant = "nothing"
     yield view
     assert not [fault for fault in faults if view.meant not in fault]
     view.context.close()
+    shutil.rmtree(view.files)
 
 
 def asked(view, name, *arguments):
@@ -54,7 +57,8 @@ def laid(tensor):
 
 def given(view, **tensors):
     for name, tensor in tensors.items():
-        view.files[name] = tensor.detach().contiguous().float().numpy().tobytes()
+        content = tensor.detach().contiguous().float().numpy().tobytes()
+        (view.files / name).write_bytes(content)
 
 
 @pytest.mark.parametrize("name", ["digits", "digits-canvas", "cifar10"])
