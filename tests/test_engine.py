@@ -133,13 +133,13 @@ def written(path):
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-@pytest.mark.parametrize("precision, kills", [("fp32", 2), ("fp16", 1)])
-def test_killed_at_any_instant_it_ends_the_same(tmp_path, precision, kills):
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_killed_at_any_instant_it_ends_the_same(tmp_path, precision):
     whole = start(tmp_path / "whole", precision)
     assert whole.wait(300) == 0, whole.stderr.read()
     killed, dice = tmp_path / "killed", random.Random(0)
     killed.mkdir()  # --resume refuses a folder that is not there
-    for _ in range(kills):
+    for _ in range(3):
         before = written(killed / "metrics.jsonl")
         run = start(killed, precision, "--resume")
         waited = time.monotonic()
@@ -360,19 +360,20 @@ def test_two_processes_have_gradient_and_loss_of_the_joined_batch_and_resume(tmp
         assert_close(one[name], two[name], msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_torchrun_trains_a_recipe(tmp_path):
+def test_torchrun_trains_a_recipe_and_finds_it_done(tmp_path):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     ours = ["-m", "vitbook", "train", "--out", str(tmp_path), "--resume", "--set"]
     command = [sys.executable, *torchrun, *ours, "images=128", "model.depth=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        [*command, "train.epochs=2"],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
+    for _ in range(2):  # the second finds everything done
+        run = subprocess.run(
+            [*command, "train.epochs=2"],
+            env=environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert run.returncode == 0, run.stderr[-3000:]
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert len(state["random"]) == 2
@@ -537,7 +538,7 @@ def test_dropping_and_strong_changes_end_when_the_recipe_says(few):
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_images_are_varied_before_their_batch_and_stay_its_own(few, kind, monkeypatch):
     config = EngineConfig(
-        **PLAIN, epochs=2, batch_size=3, crop=0, rand_augment=(1, 9), clean=0.5
+        **PLAIN, epochs=1, batch_size=3, crop=0, rand_augment=(1, 9), clean=0.5
     )
     engine, calls = Engine(fresh(), few, config), []
     monkeypatch.setattr(
@@ -545,11 +546,11 @@ def test_images_are_varied_before_their_batch_and_stay_its_own(few, kind, monkey
     )
     engine.device = torch.device(kind)
     batches = torch.randperm(100).split(3)
-    found = [list(engine.varied(batches, epoch)) for epoch in (0, 1)]
-    for index, strong, clean in zip(batches, *found, strict=True):
-        assert torch.equal(strong, 255 - few.train.images[index])
-        assert torch.equal(clean, few.train.images[index])
-    assert calls == ([48, 48, 4] if kind == "cuda" else [3] * 33 + [1])
+    found = list(engine.varied(batches, 0))
+    for i, (index, images) in enumerate(zip(batches, found, strict=True)):
+        plain = few.train.images[index]
+        assert torch.equal(images, 255 - plain if i < 17 else plain)  # of 34
+    assert calls == ([48, 3] if kind == "cuda" else [3] * 17)
 
 
 def test_the_last_smaller_batch_is_not_compiled(few):

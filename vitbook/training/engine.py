@@ -180,17 +180,15 @@ class Engine:
         return {"loss": mean.item(), "train_accuracy": hits.item() / count}
 
     def varied(self, batches, epoch):
-        """This process's images of each batch, varied; whether strongly, the first one says."""
+        """This process's images of each batch, varied: strongly, until the clean end begins."""
         ahead = AHEAD if self.device.type == "cuda" else 1
-        for first in range(0, len(batches), ahead):
-            parts = [parallel.share(index)[0] for index in batches[first : first + ahead]]
-            done = (epoch * len(batches) + first) / (self.config.epochs * len(batches))
-            images = vary(
-                self.data.train.images[torch.cat(parts)],
-                self.config,
-                done < 1 - self.config.clean,
-            )
-            yield from images.split([len(part) for part in parts])
+        steps, before = self.config.epochs * len(batches), epoch * len(batches)
+        turn = sum((before + i) / steps < 1 - self.config.clean for i in range(len(batches)))
+        for some, strong in ((batches[:turn], True), (batches[turn:], False)):
+            for first in range(0, len(some), ahead):
+                parts = [parallel.share(index)[0] for index in some[first : first + ahead]]
+                images = self.data.train.images[torch.cat(parts)]
+                yield from vary(images, self.config, strong).split([len(p) for p in parts])
 
     def step(self, index, step, steps, images=None):
         """One batch; returns its loss, the length of the gradient and the learning rate.
@@ -439,9 +437,9 @@ def set_rates(optimizers, config, step, steps):
 def vary(images, config, strong):
     """A new variant of every image: crop, flip, and while ``strong`` RandAugment; uint8."""
     images = augment(images, config)
-    return (
-        rand_augment(images, *config.rand_augment) if strong and config.rand_augment else images
-    )
+    if strong and config.rand_augment:
+        images = rand_augment(images, *config.rand_augment)
+    return images
 
 
 def mix(images, config, strong):

@@ -51,10 +51,8 @@ class Muon(torch.optim.Optimizer):
         for p in matrices:
             if not self.state[p]:
                 self.state[p]["average"] = torch.zeros_like(p)
-        averages, gradients = (
-            [self.state[p]["average"] for p in matrices],
-            [p.grad for p in matrices],
-        )
+        averages = [self.state[p]["average"] for p in matrices]
+        gradients = [p.grad for p in matrices]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         return torch._foreach_lerp(gradients, averages, momentum)
 
