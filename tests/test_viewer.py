@@ -326,8 +326,109 @@ def test_the_true_box_is_framed_and_keys_are_told(browser, tmp_path):
     assert found == pytest.approx([8 / 32, 16 / 32, 16 / 32, 15 / 32], abs=0.01)
     keys = " ".join(page.locator(".vv-keys").inner_text().split())
     assert "L layer · H head · Home class token" in keys
-    assert "scale of its own" in page.locator(".vv").inner_text() and not faults
+    assert "yellow is the largest of" in page.locator(".vv").inner_text() and not faults
     page.context.close()
+
+
+def followed(weights, token, back):
+    """Shares of each token in the picture and after every layer, one matrix at a time."""
+    steps = [(layer.mean(dim=0) + torch.eye(layer.shape[-1])) / 2 for layer in weights]
+    shares = [torch.eye(len(steps[0])).double()[token]]
+    for step in steps[::-1] if back else steps:
+        shares.append(shares[-1] @ (step if back else step.T))
+    return shares[::-1] if back else shares
+
+
+def test_the_flow_is_rollouts_layer_by_layer(browser, tmp_path):
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    weights, joined = tables(sent(view.text), 5, 4, 65)
+    page, faults = opened(browser, tmp_path, view)
+    for row, column, back in ((None, None, True), (4, 3, True), (4, 3, False)):
+        token = 0
+        if row is not None:
+            page.mouse.click(*at(page, row, column))
+            token = 1 + 8 * row + column
+            page.get_by_role("button", name="looks at" if back else "is looked at").click()
+        shares = followed(weights, token, back)
+        if back:
+            assert_close(shares[0], joined["rollout"][token], atol=0.005, rtol=0)
+        in_class_token = [text[4:] for text in page.locator(".vv-stage").all_inner_texts()]
+        in_class_token = [float(text.split("cls")[1]) for text in in_class_token]
+        assert_close(
+            torch.tensor(in_class_token), torch.stack(shares)[:, 0].float(), atol=0.006, rtol=0
+        )
+        end = shares[0 if back else -1][1:]
+        where, share = end.argmax().item(), 100 * end.max()
+        told = page.locator(".vv-flow + .vv-note").inner_text()
+        assert f"row {where // 8}, column {where % 8} ({share:.1f}%)" in told
+    assert not faults
+    page.context.close()
+
+
+YELLOW = """(canvas) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let found = 0;
+    for (let i = 0; i < data.length; i += 4) found += data[i] === 253 && data[i + 1] === 231;
+    return found;
+}"""
+
+
+def test_one_scale_for_all_small_maps_or_each_its_own(browser, tmp_path):
+    view = show_attention(load_pretrained("digits-canvas"), canvas())
+    weights, _ = tables(sent(view.text), 5, 4, 65)
+    page, _ = opened(browser, tmp_path, view)
+    small = page.locator(".vv-overview canvas")
+
+    def yellow():
+        return [small.nth(i).evaluate(YELLOW) > 0 for i in range(20)]
+
+    assert all(yellow())
+    page.get_by_role("button", name="all of them").click()
+    tops = weights[:, :, 0, 1:].amax(dim=-1).flatten()
+    assert [i for i, found in enumerate(yellow()) if found] == [tops.argmax().item()]
+    assert f"{100 * tops.max():.1f}%" in page.locator(".vv-overview + .vv-row").inner_text()
+    page.get_by_role("button", name="each small map").click()
+    assert all(yellow())
+    page.context.close()
+
+
+def test_two_models_side_by_side(browser, tmp_path):
+    trained = load_pretrained("digits-canvas")
+    torch.manual_seed(0)
+    untrained = VisionTransformer(trained.config)
+    both = {"trained": trained, "untrained": untrained}
+    view = show_attention(both, canvas(), box=(0, 0, 8, 8))
+    page, faults = opened(browser, tmp_path, view, viewport={"width": 1280, "height": 900})
+    halves = [page.get_by_role("region", name=name, exact=True) for name in both]
+    halves[0].wait_for()
+    weights = [tables(data, 5, 4, 65)[0] for data in sent(view.text)["pair"]]
+
+    def check(start, layer, token):
+        for half, some in zip(halves, weights, strict=True):
+            assert said(half).startswith(start)
+            for line in listed(some[layer].mean(dim=0)[token, 1:]):
+                assert line in said(half)
+
+    check("Layer 5, mean of heads: the class token", 4, 0)
+    page.mouse.move(*at(halves[1], 4, 3))
+    check("Layer 5, mean of heads: row 4, column 3", 4, 1 + 4 * 8 + 3)
+    page.mouse.move(0, 0)
+    check("Layer 5, mean of heads: the class token", 4, 0)
+    page.mouse.click(*at(halves[1], 4, 3))
+    page.mouse.move(0, 0)
+    page.get_by_label("layer", exact=True).select_option("1")
+    check("Layer 2, mean of heads: row 4, column 3", 1, 1 + 4 * 8 + 3)
+    halves[0].locator(".vv-picture").focus()
+    page.keyboard.press("l")
+    check("Layer 3, mean of heads: row 4, column 3", 2, 1 + 4 * 8 + 3)
+    assert page.locator("img, .vv-box").count() == 4
+    assert not faults
+    page.context.close()
+    for others in ({"one": trained}, {"one": trained, "two": load_pretrained("digits")}):
+        with pytest.raises(
+            ValueError, match="expected two models alike in grid, pooling, depth"
+        ):
+            show_attention(others, canvas())
 
 
 def test_the_slider_is_as_tall_as_a_finger(browser, tmp_path):

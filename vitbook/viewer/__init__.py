@@ -43,7 +43,9 @@ def show_attention(model, image, labels=None, target=None, mean=None, std=None, 
     heads from 1.
 
     Args:
-        model: a :class:`vitbook.VisionTransformer`; it is left as it was.
+        model: a :class:`vitbook.VisionTransformer`; it is left as it was. Or two of one
+            shape, {name: model}: they stand side by side, and what is picked in one is
+            picked in the other.
         image: (channel, height, width), uint8.
         labels: names of the classes; their numbers by default.
         target: the class that relevance is asked about; the predicted one by default.
@@ -57,8 +59,37 @@ def show_attention(model, image, labels=None, target=None, mean=None, std=None, 
         An object that Jupyter, VS Code and Colab draw.
 
     Raises:
-        ValueError: an image of another kind or size, or another number of labels, means
-            or deviations.
+        ValueError: an image of another kind or size, another number of labels, means or
+            deviations, or models that cannot stand side by side.
+    """
+    asked = image, labels, target, mean, std
+    if not isinstance(model, dict):
+        found = look(model, *asked)
+        return View(widget("mount", packed(found, box), still(found)))
+    shapes = [layout(unwrapped(one).config) for one in model.values()]
+    if len(model) != 2 or shapes[0] != shapes[1]:
+        raise ValueError(
+            "expected two models alike in grid, pooling, depth and number of heads, got "
+            f"{dict(zip(model, shapes, strict=True))}"
+        )
+    found = [look(one, *asked) for one in model.values()]
+    data = {"names": [*model], "pair": [packed(one, box) for one in found]}
+    figures = [still(one, f"{name}: ") for name, one in zip(model, found, strict=True)]
+    return View(widget("mountPair", data, "".join(figures)))
+
+
+def layout(config):
+    """What two models must share to stand side by side."""
+    return config.grid, config.pool, config.depth, config.heads
+
+
+def look(model, image, labels, target, mean, std):
+    """All that is shown of one model's look at an image.
+
+    Returns:
+        weights (layer, head, query, key); image; grid, (rows, columns) of patches;
+        class_token, whether token 0 is one; tables, {name: (query, key)} of methods that join
+        all layers; predictions, [(label, probability), …].
     """
     model = unwrapped(model)
     config = model.config
@@ -87,38 +118,32 @@ def show_attention(model, image, labels=None, target=None, mean=None, std=None, 
     predictions = [
         (names[k], round(p, 3)) for p, k in zip(*(t.tolist() for t in top), strict=True)
     ]
-    weights = maps.weights[:, 0]
-    first = config.pool == "cls"
-    return View(render(weights, image, config.grid, first, tables, predictions, box))
+    return {
+        "weights": maps.weights[:, 0],
+        "image": image,
+        "grid": config.grid,
+        "class_token": config.pool == "cls",
+        "tables": tables,
+        "predictions": predictions,
+    }
 
 
-def render(weights, image, grid, class_token, tables, predictions, box=None):
-    """The viewer as HTML that needs nothing else.
-
-    Args:
-        weights: (layer, head, query, key).
-        image: (channel, height, width), uint8.
-        grid: (rows, columns) of patches.
-        class_token: whether token 0 is one.
-        tables: {name: (query, key)} of methods that join all layers.
-        predictions: [(label, probability), …].
-        box: (top, left, bottom, right) in pixels, framed.
-    """
+def packed(look, box=None):
+    """A look as the module reads it; box is (top, left, bottom, right) in pixels, framed."""
+    weights, image = look["weights"], look["image"]
     layers, heads, _, _ = weights.shape
-    data = {
+    return {
         "layers": layers,
         "heads": heads,
-        "rows": grid[0],
-        "columns": grid[1],
-        "classToken": class_token,
+        "rows": look["grid"][0],
+        "columns": look["grid"][1],
+        "classToken": look["class_token"],
         "image": png(image),
-        "predictions": predictions,
+        "predictions": look["predictions"],
         "box": None if box is None else shares(box, image),
         "weights": quantised(weights),
-        "tables": {name: quantised(table.clamp(min=0)) for name, table in tables.items()},
+        "tables": {k: quantised(table.clamp(min=0)) for k, table in look["tables"].items()},
     }
-    figure = still(weights, image, grid, class_token, predictions[0])
-    return widget("mount", data, figure)
 
 
 def shares(box, image):
@@ -236,24 +261,24 @@ def png(image):
     return "data:image/png;base64," + base64.b64encode(content).decode()
 
 
-def still(weights, image, grid, class_token, prediction):
+def still(look, lead=""):
     """A figure for readers without scripts: the picture, and the last layer's mean map."""
-    rows, columns = grid
-    last = weights[-1].mean(dim=0)
-    looks = last[0, 1:] if class_token else last.mean(dim=0)
+    rows, columns = look["grid"]
+    last = look["weights"][-1].mean(dim=0)
+    looks = last[0, 1:] if look["class_token"] else last.mean(dim=0)
     shades = (looks / looks.max()).tolist()
     cells = "".join(
         f'<rect x="{columns + 1 + i % columns}" y="{i // columns}" width="1" height="1" '
         f'fill-opacity="{shade:.2f}"/>'
         for i, shade in enumerate(shades)
     )
-    name, share = prediction
-    who = "the class token" if class_token else "the mean of all tokens"
-    label = html.escape(f"The picture, and where {who} looks in the last layer. "
+    name, share = look["predictions"][0]
+    who = "the class token" if look["class_token"] else "the mean of all tokens"
+    label = html.escape(f"{lead}The picture, and where {who} looks in the last layer. "
                         f"The model says {name}, {share:.0%}.", quote=True)  # fmt: skip
     return (
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {2 * columns + 1} {rows}" '
         f'width="480" style="max-width:100%" fill="currentColor">'
-        f'<image href="{png(image)}" width="{columns}" height="{rows}" '
+        f'<image href="{png(look["image"])}" width="{columns}" height="{rows}" '
         f'style="image-rendering:pixelated"/>{cells}</svg>'
     )

@@ -1,9 +1,10 @@
 // The attention viewer: pick a patch, see where it looks. No kernel, no network, no framework.
 //
-// mount(element, data) draws the viewer into an element; mountPatches and mountPositions are
-// the small ones of chapters 1 and 2. data comes from vitbook/viewer/__init__.py: weights are
-// bytes, row by row, each row divided by its own maximum (scales). Rows and columns of patches
-// are counted from 0, as in the figures; layers and heads from 1, as in the paper.
+// mount(element, data) draws the viewer into an element, mountPair two beside each other;
+// mountPatches and mountPositions are the small ones of chapters 1 and 2. data comes from
+// vitbook/viewer/__init__.py: weights are bytes, row by row, each row divided by its own maximum
+// (scales). Rows and columns of patches are counted from 0, as in the figures; layers and heads
+// from 1, as in the paper.
 
 const STYLE = `
 .vv { color: inherit; font: 14px/1.4 system-ui, sans-serif; max-width: 760px; }
@@ -43,6 +44,15 @@ const STYLE = `
 .vv-overview button[aria-pressed="true"] { border-color: #d55e00; background: none; }
 .vv-overview canvas { width: 100%; height: auto; image-rendering: pixelated; display: block; }
 .vv-overview span { font-size: 11px; align-self: center; text-align: center; opacity: 0.8; }
+.vv-overview + .vv-row { margin-top: 8px; font-size: 12px; }
+.vv-overview + .vv-row button { min-height: 24px; padding: 0 8px; }
+.vv-flow { display: flex; gap: 3px; margin-top: 14px; }
+.vv-stage { flex: 0 1 64px; min-width: 0; font-size: 11px; text-align: center; }
+.vv-stage span { display: block; opacity: 0.8; white-space: nowrap; }
+.vv-stage canvas { width: 100%; height: auto; image-rendering: pixelated; display: block; }
+.vv-pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 280px), 1fr)); gap: 24px; }
+.vv-pair > * { min-width: 0; }
+.vv-name { margin: 0 0 6px; font-weight: 600; }
 .vv-said { margin: 8px 0 0; min-height: 4.2em; }
 .vv-bars { margin: 8px 0 0; padding: 0; list-style: none; }
 .vv-bars li { display: grid; grid-template-columns: 7em 1fr 3.8em; gap: 8px; align-items: center; }
@@ -90,6 +100,7 @@ export class Attention {
     this.first = data.classToken ? 1 : 0;
     this.tokens = data.rows * data.columns + this.first;
     this.weights = unpack(data.weights);
+    this.means = []; // of a layer's heads, once somebody asks
     this.tables = Object.fromEntries(
       Object.entries(data.tables).map(([name, table]) => [name, unpack(table)]),
     );
@@ -124,6 +135,37 @@ export class Attention {
     return sum / this.tokens;
   }
 
+  /** A layer's looks, its heads averaged: row after row. */
+  layer(layer) {
+    const { tokens: n } = this;
+    return (this.means[layer] ??= Float32Array.from({ length: n * n },
+      (_, i) => this.at(layer, -1, Math.floor(i / n), i % n)));
+  }
+
+  /**
+   * Shares of every token, in the picture and after each layer. Backwards ("looks"): what the
+   * picked token is mixed from. Forwards ("looked"): what is made of the picked one. Half of a
+   * step stays where it is, half follows the looks (rollout, Abnar and Zuidema 2020).
+   */
+  flow({ token, by }) {
+    const { tokens: n, layers } = this;
+    const back = by === "looks";
+    const start = Float32Array.from({ length: n }, (_, k) => (token === ALL ? 1 / n : Number(k === token)));
+    const found = [start];
+    for (let step = 0; step < layers; step++) {
+      const looks = this.layer(back ? layers - 1 - step : step);
+      const before = found.at(-1);
+      const after = before.map((share) => share / 2);
+      for (let query = 0; query < n; query++)
+        for (let key = 0; key < n; key++) {
+          const [from, to] = back ? [query, key] : [key, query];
+          after[to] += (before[from] * looks[query * n + key]) / 2;
+        }
+      found.push(after);
+    }
+    return back ? found.reverse() : found;
+  }
+
   /** The map of the picked token over all patches: its row, or, looked at, its column. */
   map(state) {
     const found = new Float32Array(this.rows * this.columns);
@@ -148,13 +190,14 @@ function make(tag, attributes = {}, children = []) {
   return element;
 }
 
+const largest = (map) => map.reduce((one, other) => Math.max(one, other), 0);
+
 /** Draw a map into a canvas of one pixel per patch; the weaker, the more shows through. */
-function paint(canvas, map, least, most) {
-  const top = map.reduce((one, other) => Math.max(one, other), 0) || 1;
+function paint(canvas, map, least, most, top = largest(map)) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   for (let i = 0; i < map.length; i++) {
-    const share = Math.max(map[i] / top, 0);
+    const share = Math.max(map[i] / (top || 1), 0);
     const [red, green, blue] = PALETTE[Math.round(255 * share)];
     pixels.data[4 * i] = red;
     pixels.data[4 * i + 1] = green;
@@ -184,12 +227,16 @@ const VIRIDIS = `linear-gradient(to right, ${STOPS.map((c) => `rgb(${c})`).join(
 
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
 
-/** Draw the viewer into an element; returns { attention, state, pick } for tests. */
-export function mount(element, data) {
+/**
+ * Draw the viewer into an element. `told` hears every change, and which token is hovered.
+ * Returns { attention, state, set, follow, controls }.
+ */
+export function mount(element, data, told = () => {}) {
   const attention = new Attention(data);
   const { rows, columns, layers, heads, first } = attention;
   const state = {
     token: first ? 0 : ALL, layer: layers - 1, head: -1, by: "looks", method: "attention",
+    scale: "own",
   };
   const place = (token) => {
     if (token === ALL) return "the mean of all patches";
@@ -250,7 +297,7 @@ export function mount(element, data) {
     [-1, "mean of heads"], ...numbers(heads).map((i) => [i, `head ${i + 1}`]),
   ]);
   const methods = ["attention", ...Object.keys(data.tables)];
-  const side = make("div", { class: "vv-side" }, [
+  const controls = make("div", { class: "vv-controls" }, [
     make("div", { class: "vv-row", role: "group", "aria-label": "direction" }, [
       choice("by", "looks", "looks at"), choice("by", "looked", "is looked at by"),
     ]),
@@ -260,6 +307,9 @@ export function mount(element, data) {
       layerMenu, headMenu,
       first ? choice("token", 0, home) : choice("token", ALL, home),
     ]),
+  ]);
+  const side = make("div", { class: "vv-side" }, [
+    controls,
     said,
     make("ul", { class: "vv-bars", "aria-label": "what the model answers" },
       data.predictions.map(([name, p]) => make("li", {}, [
@@ -287,6 +337,41 @@ export function mount(element, data) {
     }
   }
 
+  const brightest = make("span");
+  const scales = make("div", { class: "vv-row", role: "group", "aria-label": "scale of the small maps" }, [
+    make("span", { text: "yellow is the largest of" }),
+    choice("scale", "own", "each small map"), choice("scale", "one", "all of them"), brightest,
+  ]);
+  const course = numbers(layers + 1).map((stage) => {
+    const canvas = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
+    const kept = make("span");
+    const name = make("span", { text: stage ? `layer ${stage}` : "picture" });
+    return { canvas, kept, figure: make("div", { class: "vv-stage" }, [name, canvas, kept]) };
+  });
+  const runs = make("p", { class: "vv-note" });
+  const flow = make("div", { class: "vv-flow", role: "group", "aria-label": "flow through the layers" },
+    course.map(({ figure }) => figure));
+
+  /** The way through the layers; of the class token, which is on no map, the share is a number. */
+  function drawFlow(shown) {
+    const stages = attention.flow(shown);
+    const maps = stages.map((shares) => shares.slice(first));
+    const one = shown.scale === "one" ? Math.max(...maps.map(largest)) : undefined;
+    course.forEach(({ canvas, kept }, stage) => {
+      paint(canvas, maps[stage], 255, 255, one);
+      kept.textContent = first ? `cls ${stages[stage][0].toFixed(2)}` : "";
+    });
+    const back = shown.by === "looks";
+    const end = back ? stages[0] : stages[layers]; // ties: the first one
+    const most = end.indexOf(largest(end.slice(first)), first);
+    runs.textContent = (back
+      ? `What ${place(shown.token)} is mixed from, right to left`
+      : `What is made of ${place(shown.token)}, left to right`)
+      + ": in each layer half stays, half follows the looks, heads averaged. "
+      + `In ${back ? "the picture" : `layer ${layers}`} most lies at ${place(most)} (${percent(end[most])}).`
+      + (first ? " cls: what lies in the class token." : "");
+  }
+
   /** Draw what is picked; with a token, that one in its place, for as long as it is hovered. */
   function draw(token = state.token) {
     const shown = { ...state, token };
@@ -298,8 +383,12 @@ export function mount(element, data) {
     picked.style.top = `${(100 * Math.floor(patch / columns)) / rows}%`;
     picked.style.width = `${100 / columns}%`;
     picked.style.height = `${100 / rows}%`;
-    for (const { layer, head, canvas, button } of thumbs) {
-      paint(canvas, attention.map({ ...shown, layer, head, method: "attention" }), 255, 255);
+    const small = thumbs.map(({ layer, head }) =>
+      attention.map({ ...shown, layer, head, method: "attention" }));
+    const one = shown.scale === "one" ? Math.max(...small.map(largest)) : undefined;
+    brightest.textContent = one === undefined ? "" : percent(one);
+    for (const [i, { layer, head, canvas, button }] of thumbs.entries()) {
+      paint(canvas, small[i], 255, 255, one);
       const on = state.method === "attention" && layer === state.layer && head === state.head;
       button.setAttribute("aria-pressed", String(on));
       button.tabIndex = on ? 0 : -1; // one stop for the Tab key; arrows go on from there
@@ -325,16 +414,26 @@ export function mount(element, data) {
     const list = top.map((p) => `${place(p + first)} (${amount(map[p])})`).join("; ");
     said.textContent = `${where}: ${place(token)} ${verb} ${list}.`;
     most.textContent = amount(map[top[0]]);
+    drawFlow(shown);
   }
 
-  function set(changes) {
+  /** As set, but nobody is told: the change came from the one beside it. */
+  function follow(changes, hovered) {
     Object.assign(state, changes);
     if (state.token === ALL) state.by = "looks";
-    draw();
+    draw(hovered);
+  }
+  function set(changes) {
+    follow(changes);
+    told(changes);
+  }
+  function hover(patch) {
+    const token = patch === null ? undefined : patch + first;
+    draw(token);
+    told({}, token);
   }
 
-  pointing(picture, rows, columns, (patch) => draw(patch === null ? undefined : patch + first),
-    (patch) => set({ token: patch + first }));
+  pointing(picture, rows, columns, hover, (patch) => set({ token: patch + first }));
   picture.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const patch = state.token - first;
@@ -366,12 +465,25 @@ export function mount(element, data) {
 
   const style = make("style", { text: STYLE });
   const root = make("div", { class: "vv" }, [
-    style, make("div", { class: "vv-main" }, [left, side]), grid,
-    make("p", { class: "vv-note", text: "Each small map has a scale of its own: yellow is its largest." }),
+    style, make("div", { class: "vv-main" }, [left, side]), grid, scales, flow, runs,
   ]);
   element.replaceChildren(root);
   draw();
-  return { attention, state, set };
+  return { attention, state, set, follow, controls };
+}
+
+/** Two models on one picture: what is picked in one is picked in the other. */
+export function mountPair(element, { names, pair }) {
+  const places = names.map(() => make("div"));
+  const views = pair.map((data, i) => mount(places[i], data, (...news) => views[1 - i].follow(...news)));
+  const halves = places.map((place, i) => make("section", { "aria-label": names[i] }, [
+    make("p", { class: "vv-name", text: names[i] }), place,
+  ]));
+  views[1].controls.remove(); // one set is enough
+  element.replaceChildren(make("div", { class: "vv" }, [
+    views[0].controls, make("div", { class: "vv-pair" }, halves),
+  ]));
+  return views;
 }
 
 /** Draw every widget of a key that is not drawn yet: the same one may stand on a page twice. */
