@@ -20,6 +20,7 @@ from vitbook.training import loop, recorded_runs
 
 LIVE = SITE / "_static/live"
 PAGE = "book/laboratory.html"
+ATTENTION_MAPS = "notebooks/06_attention_maps.html"
 pytestmark = pytest.mark.skipif(
     not (LIVE / "jax/index.js").exists(), reason="no engine: npm was missing at make book"
 )
@@ -518,6 +519,37 @@ def test_the_pencil_follows_the_formula(lab):
     assert row[3:6] == [f"{weight:.0%}" for weight in weights]
 
 
+@pytest.mark.parametrize(
+    "page, bench, shown",
+    [
+        ("notebooks/03_attention.html", "pencil", "temperature"),
+        ("notebooks/04_encoder.html", "stream", "The class token of the digits model"),
+        (ATTENTION_MAPS, "opening", "Choose a model"),
+    ],
+)
+def test_a_bench_opens_inside_its_chapter(browser, address, page, bench, shown):
+    """Nothing comes before the reader presses; the keyboard goes on where it was."""
+    view, faults = visit(browser, address, page, "light", 1280)
+    for show in view.get_by_role("button", name="Show me").all():
+        show.click()  # the chapter's predictions, below which it waits
+    brought = []
+    view.on("request", lambda request: brought.append(request.url))
+    here = view.locator(f"#lab-{bench}")
+    here.scroll_into_view_if_needed()
+    assert not [url for url in brought if "/live/" in url]
+    button = here.get_by_role("button", name="Open it here")
+    button.focus()
+    view.keyboard.press("Enter")
+    here.filter(has_text=shown).wait_for()
+    assert here.evaluate("(bench) => bench === document.activeElement")
+    assert button.count() == 0
+    if bench == "opening":
+        here.locator("select").first.select_option("digits-canvas")
+        here.locator(".lab-says", has_text="Now change something").wait_for()
+    assert not faults
+    view.context.close()
+
+
 def test_every_page_allows_only_itself():
     """No page lets scripts in but its own; one changed letter changes a hash."""
     sys.path.insert(0, str(ROOT / "book/_ext"))
@@ -527,7 +559,7 @@ def test_every_page_allows_only_itself():
         if "_static" in page.parts:
             continue
         html = page.read_text("utf-8")
-        wasm = page == SITE / PAGE
+        wasm = page.relative_to(SITE).as_posix() in (PAGE, ATTENTION_MAPS)
         meta = re.search(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', html)
         assert meta and html.count("Content-Security-Policy") == 1, page
         assert ("wasm-unsafe-eval" in meta[1]) == wasm, page

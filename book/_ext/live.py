@@ -1,4 +1,5 @@
-"""The laboratory's engine and data, put beside its modules as the site is built.
+"""The laboratory's engine and data, put beside its modules as the site is built; its benches
+inside chapters.
 
 The engine, jax-js, comes from npm, as book/live/package-lock.json pins it. Without npm, or
 without a line, the build says so, and the page keeps what it shows without scripts. All other
@@ -8,6 +9,7 @@ files are made from the package: its models, the digits, some pictures, chapter 
 import base64
 import csv
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,7 +20,34 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = "book/laboratory.html"
 MODELS = ("digits", "digits-canvas", "cifar10")
 PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
-START = '<script type="module" src="../_static/live/laboratory.mjs"></script>'
+BENCHES = {  # of the laboratory inside chapters, behind the paragraph that speaks of them
+    "notebooks/03_attention.html": "pencil",
+    "notebooks/04_encoder.html": "stream",
+    "notebooks/06_attention_maps.html": "opening",
+}
+COMPUTES = {PAGE} | {page for page, bench in BENCHES.items() if bench == "opening"}
+SPOKEN_OF = re.compile(r'<p>(?:(?!</p>).)*href="[^"]*laboratory\.html#.*?</p>', re.S)
+
+
+def script(name):
+    return f'<script type="module" src="../_static/live/{name}.mjs"></script>\n'
+
+
+def carried(name, numbers):
+    """Numbers that a page brings along, as JSON."""
+    return f'<script type="application/json" id="{name}">{json.dumps(numbers)}</script>\n'
+
+
+def with_bench(html, bench):
+    """A chapter's HTML with a bench, which the reader opens."""
+    numbers = carried("lab-stream-numbers", stream()) if bench == "stream" else ""
+    place = f'<div id="lab-{bench}" class="lab lab-here"></div>\n{numbers}{script("here")}'
+    made, count = SPOKEN_OF.subn(lambda found: f"{found[0]}\n{place}", html)
+    if count != 1:
+        raise ValueError(
+            f"expected one paragraph that links the laboratory's {bench}, got {count}"
+        )
+    return made
 
 
 def engine(folder):
@@ -121,13 +150,16 @@ def furnish(app, error):
     for name in MODELS:
         shutil.copy(ROOT / f"vitbook/weights/{name}.safetensors", target)
     page = Path(app.outdir, PAGE)
-    numbers = {"lab-recorded": recorded(), "lab-stream-numbers": stream()}
-    carried = "".join(
-        f'<script type="application/json" id="{name}">{json.dumps(data)}</script>\n'
-        for name, data in numbers.items()
+    brought = carried("lab-recorded", recorded()) + carried("lab-stream-numbers", stream())
+    html = page.read_text("utf-8")
+    page.write_text(
+        html.replace("<!-- laboratory -->", brought + script("laboratory")), "utf-8"
     )
-    html = page.read_text("utf-8").replace("<!-- laboratory -->", carried + START)
-    page.write_text(html, "utf-8")
+    for name, bench in BENCHES.items():
+        page = Path(app.outdir, name)
+        html = page.read_text("utf-8")
+        if "lab-here" not in html:  # of a page that was not made anew
+            page.write_text(with_bench(html, bench), "utf-8")
 
 
 def setup(app):

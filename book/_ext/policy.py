@@ -1,17 +1,17 @@
 """A content security policy on every page: it loads what the site brings, and nothing else.
 
-Inline scripts, those of the theme and of the viewers, are allowed by their hashes; only the
-laboratory may compile WebAssembly. Last of all extensions: it hashes what the others wrote.
+Inline scripts, those of the theme and of the viewers, are allowed by their hashes; only where
+the laboratory's models answer may WebAssembly be compiled. Last of all extensions: it hashes
+what the others wrote.
 """
 
 import base64
 import hashlib
 import html
 import re
-from pathlib import Path
 
 from light_pages import pages
-from live import PAGE
+from live import COMPUTES
 
 SCRIPT = re.compile(r"<script\b([^>]*)>(.*?)</script>", re.S)
 HANDLER = re.compile(r"<[a-z][^<>]*?\son[a-z]+=\"([^\"]*)\"")
@@ -53,7 +53,7 @@ def guard(app, error):
         return
     for path in pages(app):
         page = META.sub("", path.read_text("utf-8"))  # of a page that was not made anew
-        wasm = path == Path(app.outdir, PAGE)
+        wasm = path.relative_to(app.outdir).as_posix() in COMPUTES
         meta = f'<meta http-equiv="Content-Security-Policy" content="{policy(page, wasm)}">'
         first = re.search(r"<meta charset[^>]*>", page)[0]  # which browsers want early
         path.write_text(page.replace(first, f"{first}\n    {meta}", 1), "utf-8")
