@@ -8,16 +8,19 @@ is tried once. The last line of each model is what ``auto`` chooses here.
 """
 
 import argparse
-import os
+import json
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
 from vitbook import VisionTransformer, data, preset
 from vitbook.training import EngineConfig
 from vitbook.training.engine import Engine
+from vitbook.training.runs import device_name
 
+RECORD = Path(__file__).resolve().parent.parent / "vitbook/runs/training_step.json"
 MODELS = {"mini-vit-small": 64, "cifar10": 256}  # and their batches
 WAYS = [(p, a) for p in ("fp32", "bf16") for a in ("fused", "written")]
 
@@ -44,9 +47,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"{arguments.threads} thread(s) of {os.cpu_count()} cores, torch {torch.__version__}")
+    device, recorded = device_name(torch.device("cpu")), {}
+    print(f"{device}, torch {torch.__version__}")
     for model, size in MODELS.items():
         engines = {w: engine(model, size, precision=w[0], attention=w[1]) for w in WAYS}
         rates = {way: [rate(engines[way])] for way in WAYS}  # the first step is slower
@@ -56,12 +61,19 @@ def main():
                     found.append(rate(engines[way]))
         base = statistics.median(rates[WAYS[0]][1:])
         print(f"\n{model}, batch {size}: images per core-second")
+        recorded[model] = {"batch": size}
         for way, found in rates.items():
             middle = statistics.median(found[1:] or found)
+            recorded[model][", ".join(way)] = round(middle, 1)
             print(f"  {', '.join(way):<16} {middle:7.1f}   {middle / base:.2f}")
         open_ = engine(model, size)
         open_.begin()
-        print(f"  auto chooses {', '.join(open_.choice[:2])}")
+        recorded[model]["auto"] = ", ".join(open_.choice[:2])
+        print(f"  auto chooses {recorded[model]['auto']}")
+    if arguments.record:
+        known = json.loads(RECORD.read_text("utf-8")) if RECORD.exists() else {}
+        text = json.dumps(known | {device: recorded}, indent=1, sort_keys=True)
+        RECORD.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -419,6 +419,16 @@ def patches():
     return table(["a token is", "positions", *(f"seed {seed}" for seed in seeds), "mean"], rows)
 
 
+def steps():
+    """Images a second and core of a training step, by processor, precision and attention."""
+    ways, rows = [f"{p}, {a}" for p in ("fp32", "bf16") for a in ("fused", "written")], []
+    for device, models in json.loads((RUNS / "training_step.json").read_text()).items():
+        for model, rates in models.items():
+            shown = [f"{rates[way]:.0f} ({rates[way] / rates[ways[0]]:.2f})" for way in ways]
+            rows.append([device, f"`{model}`", str(rates["batch"]), *shown, rates["auto"]])
+    return table(["processor", "model", "batch", *ways, "`auto` takes"], rows)
+
+
 def settings(name):
     """A recipe file as it stands, in a code block."""
     text = (ROOT / f"vitbook/recipes/{name}.yaml").read_text()
@@ -437,6 +447,7 @@ def parts():
         "ours": comparison([name for name in others if name not in sourced]),
         "tried": tried(),
         "patches": patches(),
+        "steps": steps(),
         "recipe": settings(OURS),
         "classes": classes(OURS),
         "card": card(OURS),

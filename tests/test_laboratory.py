@@ -185,12 +185,63 @@ def test_other_digits_while_it_learns_are_a_new_epoch(lab):
     count.fill("1437")
     count.press("Enter")
     press(lab, "One step")
-    says(lab, "learning").filter(has_text="step 4 of 1380,").wait_for(timeout=30_000)
+    says(lab, "learning").filter(has_text=f"step 4 of {3 + 57 * 23},").wait_for(timeout=30_000)
+    assert says(lab, "learning").inner_text().startswith("Epoch 4,")  # three have passed
     loss = re.search(r"loss (\S+?),", says(lab, "learning").inner_text() + ",")[1]
     assert 0.5 < float(loss.rstrip(".")) < 4
 
 
-def test_where_no_step_is_left_it_says_so_and_goes_on_with_more_digits(lab):
+def test_fewer_digits_while_it_learns_keep_it_going(lab):
+    """Twelve steps of two an epoch, then one an epoch: 54 epochs are left, and 54 steps."""
+    count = lab.locator("#lab-learning").get_by_label("training digits")
+    count.fill("128")
+    count.press("Enter")
+    press(lab, "Start again")
+    says(lab, "learning").filter(has_text="Nothing learned yet").wait_for(timeout=30_000)
+    for done in range(1, 13):
+        press(lab, "One step")
+        says(lab, "learning").filter(has_text=f"step {done} of 120").wait_for(timeout=60_000)
+    count.fill("64")
+    count.press("Enter")
+    says(lab, "learning").filter(has_text=f"step 12 of {12 + 54},").wait_for()
+    line = lab.locator("#lab-learning .live")
+    drawn = [line.nth(k).get_attribute("points") for k in (0, 1)]
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text="Epoch 60, step 66 of 66").wait_for(timeout=90_000)
+    lab.get_by_role("button", name="Train", exact=True).wait_for()
+    for k, before in enumerate(drawn):  # what had been drawn has not moved
+        assert line.nth(k).get_attribute("points").startswith(before) and before
+
+
+def test_steps_of_the_model_before_are_not_this_ones(lab):
+    """A new model in the midst of a training: its curves begin with its own first step."""
+    learning = lab.locator("#lab-learning")
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text=re.compile(r"step \d+ of 1380")).wait_for(
+        timeout=60_000
+    )
+    for width in ("24", "48", "24"):
+        learning.get_by_label("width").select_option(width)
+        says(lab, "learning").filter(has_text="Nothing learned yet").wait_for(timeout=30_000)
+        lab.wait_for_timeout(400)  # a step of the one before would be told now
+        assert "Nothing learned yet" in says(lab, "learning").inner_text()
+        assert not learning.locator(".live").first.get_attribute("points")
+        press(lab, "Train")
+        says(lab, "learning").filter(has_text=re.compile(r"step \d+ of 1380")).wait_for(
+            timeout=60_000
+        )
+
+
+def test_slowly_is_slow_from_the_first_step(lab):
+    lab.get_by_label(re.compile("^pace")).select_option("slowly")
+    press(lab, "Train")
+    says(lab, "learning").filter(has_text="step 2 of 1380").wait_for(timeout=60_000)
+    lab.wait_for_timeout(2_000)
+    at = int(re.search(r"step (\d+)", says(lab, "learning").inner_text())[1])
+    assert 3 <= at <= 2 + 10 + 1, "a fifth of a second lies between two steps"
+
+
+def test_where_no_step_is_left_it_says_so(lab):
     learning = lab.locator("#lab-learning")
     count, blocks = (learning.get_by_label(name) for name in ("training digits", "blocks"))
     for field, typed, taken in ((count, "64.4", "64"), (blocks, "1.6", "2")):
@@ -206,7 +257,7 @@ def test_where_no_step_is_left_it_says_so_and_goes_on_with_more_digits(lab):
     count.fill("1437")
     count.press("Enter")
     press(lab, "One step")
-    says(lab, "learning").filter(has_text="step 61 of 1380").wait_for(timeout=30_000)
+    says(lab, "learning").filter(has_text="60 steps are done").wait_for()
 
 
 ONES = {  # up, down, left, right; S sets the pen down and lifts it

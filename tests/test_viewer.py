@@ -360,7 +360,8 @@ def test_the_flow_is_rollouts_layer_by_layer(browser, tmp_path):
         end = shares[0 if back else -1][1:]
         where, share = end.argmax().item(), 100 * end.max()
         told = page.locator(".vv-flow + .vv-note").inner_text()
-        assert f"row {where // 8}, column {where % 8} ({share:.1f}%)" in told
+        verb = "gives most" if back else "has most of it"
+        assert f"row {where // 8}, column {where % 8} {verb} ({share:.1f}%)" in told
     assert not faults
     page.context.close()
 

@@ -87,7 +87,7 @@ def drive(page, viewer, data, touch):
     for line in listed(weights[1, 3][1:, token]):
         assert line in said(viewer)
     viewer.get_by_role("button", name="rollout").click()
-    assert said(viewer).startswith("Rollout: row 5, column 4 is looked at most by")
+    assert said(viewer).startswith("Rollout: row 5, column 4 goes most into")
     for line in listed(joined["rollout"][1:, token]):
         assert line in said(viewer)
     assert viewer.get_by_label("layer", exact=True).is_disabled()
@@ -98,7 +98,7 @@ def drive(page, viewer, data, touch):
     viewer.get_by_role("button", name="class token").click()
     best = joined["relevance"][0, 1:].argmax().item()
     where = f"row {best // 8}, column {best % 8} "
-    assert said(viewer).startswith(f"Relevance: the class token looks most at {where}")
+    assert said(viewer).startswith(f"Relevance: the class token draws most on {where}")
     viewer.get_by_role("button", name="attention").click()
     assert said(viewer).startswith("Layer 2, head 4: the class token")
     viewer.get_by_label("layer", exact=True).select_option(label="layer 4")

@@ -131,7 +131,7 @@ def stream():
                 names.append(f"block {k}, {branch}")
                 added.append(part[0, 0])
     token = f"The class token of the digits model, for a held-out {test.labels[0]}."
-    rows = [[round(float(value), 3) for value in part] for part in added]
+    rows = [[round(float(value), 5) for value in part] for part in added]
     return {"names": names, "token": token, "added": rows}
 
 

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import platform
+import re
 import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -284,10 +285,10 @@ def device_name(device):
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        lines = [
-            line for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        name = lines[0].partition(":")[2].strip() if lines else name
+        text = info.read_text()
+        named = re.search(r"^model name\s*:\s*(.+)$", text, re.M)
+        name = named[1] if named else name
+        name += ", AMX" * ("amx_bf16" in text)  # matrix units, which bfloat16 gains by
     threads = torch.get_num_threads()
     return f"{threads} thread{'s' * (threads > 1)} of {os.cpu_count()} CPU cores ({name})"
 

@@ -223,6 +223,12 @@ function pointing(element, rows, columns, show, pick) {
   element.addEventListener("pointerleave", () => show(null));
 }
 
+const VERBS = { // of a row, and of a column
+  attention: ["looks most at", "is looked at most by"],
+  rollout: ["is mixed most from", "goes most into"],
+  relevance: ["draws most on", "is drawn on most by"],
+};
+
 const VIRIDIS = `linear-gradient(to right, ${STOPS.map((c) => `rgb(${c})`).join(", ")})`;
 
 const percent = (value) => `${(100 * value).toFixed(1)}%`;
@@ -265,7 +271,7 @@ export function mount(element, data, told = () => {}) {
   const most = make("span");
   const home = first ? "class token" : "all patches";
   const keys = make("p", { class: "vv-note vv-keys", "aria-hidden": "true" });
-  keys.innerHTML = "<kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> patch · <kbd>L</kbd> layer · "
+  keys.innerHTML = "<kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd> patch, counted from 0 · <kbd>L</kbd> layer · "
     + `<kbd>H</kbd> head · <kbd>Home</kbd> ${home}`;
   const left = make("div", { class: "vv-left" }, [
     picture,
@@ -345,7 +351,7 @@ export function mount(element, data, told = () => {}) {
   const course = numbers(layers + 1).map((stage) => {
     const canvas = make("canvas", { width: columns, height: rows, "aria-hidden": "true" });
     const kept = make("span");
-    const name = make("span", { text: stage ? `layer ${stage}` : "picture" });
+    const name = make("span", { text: stage ? `after ${stage}` : "picture" });
     return { canvas, kept, figure: make("div", { class: "vv-stage" }, [name, canvas, kept]) };
   });
   const runs = make("p", { class: "vv-note" });
@@ -359,17 +365,20 @@ export function mount(element, data, told = () => {}) {
     const one = shown.scale === "one" ? Math.max(...maps.map(largest)) : undefined;
     course.forEach(({ canvas, kept }, stage) => {
       paint(canvas, maps[stage], 255, 255, one);
+      canvas.style.opacity = largest(maps[stage]) ? 1 : 0.15; // all is in the class token
       kept.textContent = first ? `cls ${stages[stage][0].toFixed(2)}` : "";
     });
     const back = shown.by === "looks";
     const end = back ? stages[0] : stages[layers]; // ties: the first one
     const most = end.indexOf(largest(end.slice(first)), first);
+    const whose = place(shown.token);
     runs.textContent = (back
-      ? `What ${place(shown.token)} is mixed from, right to left`
-      : `What is made of ${place(shown.token)}, left to right`)
-      + ": in each layer half stays, half follows the looks, heads averaged. "
-      + `In ${back ? "the picture" : `layer ${layers}`} most lies at ${place(most)} (${percent(end[most])}).`
-      + (first ? " cls: what lies in the class token." : "");
+      ? `What ${whose} is mixed from, right to left, after each layer and in the picture: of its `
+        + `patches, ${place(most)} gives most (${percent(end[most])}).`
+      : `How much of every token comes from ${whose}, left to right, after each layer: after the `
+        + `last, of the patches, ${place(most)} has most of it (${percent(end[most])}).`)
+      + " In each layer half stays, half follows the looks, heads averaged."
+      + (first ? " cls: the class token's share." : "");
   }
 
   /** Draw what is picked; with a token, that one in its place, for as long as it is hovered. */
@@ -410,7 +419,7 @@ export function mount(element, data, told = () => {}) {
       ? `Layer ${state.layer + 1}, ${state.head < 0 ? "mean of heads" : `head ${state.head + 1}`}`
       : state.method[0].toUpperCase() + state.method.slice(1);
     const amount = (value) => (state.method === "relevance" ? value.toPrecision(2) : percent(value));
-    const verb = state.by === "looks" ? "looks most at" : "is looked at most by";
+    const verb = VERBS[state.method][Number(state.by !== "looks")];
     const list = top.map((p) => `${place(p + first)} (${amount(map[p])})`).join("; ");
     said.textContent = `${where}: ${place(token)} ${verb} ${list}.`;
     most.textContent = amount(map[top[0]]);

@@ -2,7 +2,6 @@
 for (const bench of document.querySelectorAll(".lab-here")) {
   const open = document.createElement("button");
   open.type = "button";
-  open.className = "btn btn-outline-primary";
   open.textContent = "Open it here";
   open.addEventListener("click", async () => {
     bench.tabIndex = -1; // the button, which had the focus, goes

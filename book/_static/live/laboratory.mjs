@@ -46,7 +46,13 @@ const STYLE = `
 .lab-plane circle[tabindex] { cursor: grab; touch-action: none; }
 .lab-scroll { overflow-x: auto; }
 .lab-sum .lab-fill { height: 12px; }
-.lab-sum { min-width: 160px; border-inline: 1px solid currentColor; }
+.lab-sum { min-width: 160px; border-inline: 1px solid currentColor; background: linear-gradient(currentColor, currentColor) center / 1px 100% no-repeat; }
+@media (max-width: 480px) {
+  .lab-lens { font-size: 12px; }
+  .lab-lens td, .lab-lens th { padding-inline-end: 6px; }
+  .lab-sum { min-width: 90px; }
+  .lab-plane { width: 40vw; }
+}
 .lab [hidden] { display: none; }
 `;
 

@@ -23,12 +23,12 @@ const REMARKS = [
 ];
 
 export function learning(element, shared) {
-  let ask, config, data, chosen = 0, busy = false, seconds = 0;
+  let ask, config, data, latest, chosen = 0, busy = false, seconds = 0, number = 0;
   const losses = [], accuracies = [];
   const inputs = {};
   const says = make("p", { class: "lab-says", role: "status", text: "Nothing has been trained yet. Engine and digits, 0.7 MB, come when you press Train." });
   const held = make("p", { role: "status" });
-  let at = 0, total = 0; // steps done, and how many the settings ask for
+  let at = 0, left = 0; // steps done, and how many the settings still ask for
   const remarks = make("div");
   const go = make("button", { type: "button", text: "Train", onclick: () => toggle() });
   const one = make("button", { type: "button", text: "One step", onclick: () => step() });
@@ -91,7 +91,10 @@ export function learning(element, shared) {
     remark();
     if (!ask) return;
     if (fresh) await begin();
-    else total = (await told(ask("tune", { settings: settings() })))?.steps ?? total;
+    else {
+      left = (await told(ask("tune", { settings: settings() })))?.left ?? left;
+      if (latest) tell();
+    }
   }
 
   /** What goes wrong in the worker is said, and the page stays alive. */
@@ -113,12 +116,14 @@ export function learning(element, shared) {
     running(false);
     losses.length = accuracies.length = 0;
     seconds = 0;
-    const begun = await told(ask("begin", { settings: settings(), ...data }));
+    latest = undefined;
+    number++; // steps of the one before are not this one's
+    const begun = await told(ask("begin", { settings: settings(), number, wait: Number(pace.value), ...data }));
     if (!begun) return;
     config = begun.config;
-    [at, total] = [0, begun.steps];
-    says.textContent = `A new model of ${config.depth} blocks, its weights drawn at random. Nothing learned yet.`;
-    chart.draw(losses, accuracies, begun.steps);
+    [at, left] = [0, begun.left];
+    says.textContent = `A new model of ${config.depth} ${config.depth > 1 ? "blocks" : "block"}, its weights drawn at random. Nothing learned yet.`;
+    chart.draw(losses, accuracies);
     await draw();
     return true;
   }
@@ -143,8 +148,8 @@ export function learning(element, shared) {
 
   /** Whether there is nothing left to do; said, if so. */
   function ended() {
-    if (at < total) return false;
-    says.textContent = `${at} steps are done, and these settings have ${total}. Start again for a new model.`;
+    if (left > 0) return false;
+    says.textContent = `${at} steps are done, and none is left. Start again for a new model.`;
     return true;
   }
 
@@ -154,22 +159,28 @@ export function learning(element, shared) {
   }
   let started = performance.now();
 
-  function stepped({ step, steps, perEpoch, loss, accuracy }) {
-    [at, total] = [step, steps];
-    losses.push(loss);
+  function stepped(news) {
+    if (news.number !== number) return;
+    latest = news;
+    ({ step: at, left } = news);
+    losses.push([news.passed, news.loss]);
     seconds += (performance.now() - started) / 1000;
     started = performance.now();
-    if (accuracy !== undefined) accuracies.push([at, accuracy]);
-    const last = accuracies.at(-1);
-    says.textContent = `Epoch ${Math.ceil(at / perEpoch)}, step ${at} of ${steps}, ${Math.round(seconds)} s: loss ${loss.toFixed(2)}`
-      + (last ? `, ${(100 * last[1]).toFixed(1)}% of the digits held out are named rightly.` : ".")
-      + (at < steps && at >= 20 ? ` About ${toGo((seconds / at) * (steps - at))} to go.` : "");
-    if (at >= steps) running(false);
-    if (at % 10 === 0 || accuracy !== undefined) {
-      chart.draw(losses, accuracies, steps);
+    if (news.accuracy !== undefined) accuracies.push([news.passed, news.accuracy]);
+    tell();
+    if (!left) running(false);
+    if (at % 10 === 0 || news.accuracy !== undefined) {
+      chart.draw(losses, accuracies);
       if (!busy) draw();
     }
     element.dispatchEvent(new CustomEvent("learned"));
+  }
+
+  function tell() {
+    const last = accuracies.at(-1);
+    says.textContent = `Epoch ${latest.epoch}, step ${at} of ${at + left}, ${Math.round(seconds)} s: loss ${latest.loss.toFixed(2)}`
+      + (last ? `, ${(100 * last[1]).toFixed(1)}% of the digits held out are named rightly.` : ".")
+      + (left && at >= 20 ? ` About ${toGo((seconds / at) * left)} to go.` : "");
   }
 
   /** The chosen digit, where the class token looks, the positions, the filters. */
@@ -234,14 +245,14 @@ function tiles(filters, dim) {
 
 /** Two panels, loss and accuracy: what was recorded for chapter 5 in grey, what happens now in colour. */
 function curves(recorded) {
-  const loss = panel("loss: grey an epoch's mean, orange each batch", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
+  const loss = panel("loss, up to 2.5: epochs in grey, batches in orange", 2.5, [[0, "0"], [1, "1"], [2, "2"]], recorded.map((run) => run.loss));
   const accuracy = panel("held out, named rightly", 1, [[0, "0%"], [0.5, "50%"], [1, "100%"]], recorded.map((run) => run.accuracy));
   return {
     element: make("div", { class: "lab-cols" }, [loss.element, accuracy.element]),
-    draw(losses, accuracies, steps) {
+    draw(losses, accuracies) { // each with the share of all epochs that had passed
       const every = Math.max(1, Math.floor(losses.length / 300));
-      loss.draw(losses.map((value, k) => [(k + 1) / steps, value]).filter(([share], k) => share <= 1 && k % every === 0));
-      accuracy.draw(accuracies.map(([step, value]) => [step / steps, value]).filter(([share]) => share <= 1));
+      loss.draw(losses.filter((_, k) => k % every === 0));
+      accuracy.draw(accuracies);
     },
   };
 }

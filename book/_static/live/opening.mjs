@@ -7,6 +7,7 @@ const MODELS = {
   cifar10: { title: "CIFAR-10", size: 4.8, pictures: ["chelsea", "astronaut", "coffee", "rocket"] },
   "digits-canvas": { title: "digits on a canvas", size: 0.9, pictures: ["canvas 1", "canvas 2", "canvas 3"] },
 };
+const ALSO = { chelsea: "a cat", astronaut: "an astronaut", coffee: "a cup of coffee", rocket: "a rocket" };
 const NEVER = -1e9; // added to a score, it leaves no look
 const OWN = "your own"; // among the pictures of the page
 const MIDDLE = { size: 1, left: 0.5, top: 0.5 };
@@ -41,20 +42,20 @@ export function opening(element) {
   const where = make("select", { onchange: () => again() });
   const silence = make("select", { onchange: () => again() });
   const restore = make("button", { type: "button", text: "Undo all", onclick: () => { covered.clear(); cut.clear(); from = "model"; reset(); again(); } });
-  const knows = make("p");
+  const knows = make("p"), whose = make("p", { class: "lab-legend" });
   const before = make("div"), now = make("div"), lens = make("table", { class: "lab-lens" });
   const body = make("div", { hidden: true }, [
     knows,
     make("div", { class: "lab-row" }, [label("picture", picture), label("your own", file), camera]), cropRow,
     make("div", { class: "lab-cols" }, [
-      make("div", {}, [canvas, make("div", { class: "lab-row" }, [label("press a patch to", tool)]),
+      make("div", {}, [canvas, whose, make("div", { class: "lab-row" }, [label("press a patch to", tool)]),
         make("div", { class: "lab-row" }, [label("map", kind), label("layer", layer), label("head", head)]),
-        make("p", { class: "lab-legend", text: "Map: yellow is most, violet least, each map by itself. White frame: the patch whose looks are shown. Orange frame: hidden from the others." })]),
+        make("p", { class: "lab-legend", text: "Each map by itself: the more, the yellower; where there is little, the picture shows through. White frame: the patch whose looks are shown. Orange frame: hidden from the others. Blue frame: where the keys are." })]),
       make("div", {}, [
         make("fieldset", {}, [make("legend", { text: "Intervene" }), make("div", { class: "lab-row" }, [shuffle, placeless]),
           make("div", { class: "lab-row" }, [label("silence", silence), label("hide in", where), restore])]),
         make("p", { text: "As it is" }), before, make("p", { text: "Changed" }), now,
-        make("p", { text: "What the classifier reads after each block" }), lens]),
+        make("p", { text: "What the classifier reads after each layer" }), lens]),
     ]),
   ]);
   element.replaceChildren(make("div", { class: "lab-row" }, [label("model", which), cancel]), says, body);
@@ -119,7 +120,7 @@ export function opening(element) {
       if (loading === stop) cancel.hidden = true;
     }
     knows.textContent = `It knows ${classes.length} things: ${classes.join(", ")}. Whatever it is shown, it calls one of them.`;
-    fill(picture, [...MODELS[name].pictures, ...(bitmap ? [OWN] : [])].map((one) => [one, one]));
+    fill(picture, [...MODELS[name].pictures, ...(bitmap ? [OWN] : [])].map((one) => [one, ALSO[one] ?? one]));
     if (bitmap) picture.value = OWN;
     fill(layer, numbered(config.depth, "layer"));
     fill(head, [["mean", "average of all"], ...numbered(config.heads, "head")]);
@@ -295,7 +296,7 @@ export function opening(element) {
     const read = Array.from({ length: config.depth + 1 }, (_, k) => softmax(answered.lens.slice(k * classes.length, (k + 1) * classes.length)));
     lens.replaceChildren(...read.map((row, k) => {
       const top = row.indexOf(Math.max(...row));
-      return make("tr", {}, [make("th", { scope: "row", text: k ? `block ${k}` : "embedding" }), make("td", { text: classes[top] }), make("td", { text: percent(row[top]) })]);
+      return make("tr", {}, [make("th", { scope: "row", text: k ? `layer ${k}` : "embedding" }), make("td", { text: classes[top] }), make("td", { text: percent(row[top]) })]);
     }));
     picturePainted();
   }
@@ -322,8 +323,18 @@ export function opening(element) {
       const frame = (colour, inset) => { context.strokeStyle = colour; context.lineWidth = 2; context.strokeRect(x + inset, y + inset, p * zoom - 2 * inset, p * zoom - 2 * inset); };
       if (cut.has(k)) frame("#d55e00", 2);
       if (k === from) frame("#fff", 4);
-      if (k === mark && document.activeElement === canvas) frame("#000", 1);
+      if (k === mark && document.activeElement === canvas) frame("#56b4e9", 1);
     }
+    whose.textContent = map ? `Shown: ${shown()}.` : "";
+  }
+
+  /** Whose map it is, in words. */
+  function shown() {
+    const one = config.pool === "cls" ? "the class token" : "the mean of all patches";
+    const whom = from === "model" ? one : `the patch in row ${Math.floor(from / config.rows)}, column ${from % config.rows}, counted from 0,`;
+    if (kind.value === "rollout") return `what ${whom} is mixed from, by rollout`;
+    if (kind.value === "relevance") return `what counts for ${classes[answered.best]} in ${whom.replace(/,$/, "")}`;
+    return `layer ${Number(layer.value) + 1}, ${head.value === "mean" ? "average of all heads" : `head ${Number(head.value) + 1}`}: where ${whom} looks`;
   }
 
   function act(patch) {

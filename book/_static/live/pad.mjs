@@ -2,7 +2,7 @@
 import { DOTS, scan, stroke } from "./drawing.mjs";
 import { bars, colleague, fetched, ink, make, paint, percent, softmax } from "./page.mjs";
 
-const PEN = 3.5; // radius, in dots: thinner, a 1 is scanned as grey and read as something else
+const PEN = 3; // radius, in dots: about as much ink as the scanned digits have
 const NAMES = Array.from("0123456789");
 
 export function drawing(element, shared) {
@@ -62,6 +62,7 @@ export function drawing(element, shared) {
 
   function clear() {
     dots.fill(0);
+    [at, down, pen.textContent] = [[DOTS / 2, DOTS / 2], false, ""];
     said.replaceChildren();
     says.textContent = "Draw a digit.";
     draw();

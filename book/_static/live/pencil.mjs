@@ -4,6 +4,7 @@ import { make, percent, softmax } from "./page.mjs";
 
 const NAMES = ["a", "b", "c"];
 const COLOURS = ["#0072b2", "#d55e00", "#009e73"];
+const ONE = { queries: "query", keys: "key", values: "value" };
 const START = { queries: [[1.5, 0.5], [-1, 1], [0.5, -1.5]], keys: [[1, 1], [-1.5, 0.5], [0, -1.5]], values: [[2, 0], [0, 2], [-1.5, -1]] };
 const REACH = 3, SIDE = 200;
 const EDGE = 2.7; // a dot there is still whole
@@ -41,9 +42,9 @@ export function pencil(element) {
     outputs.draw(rows.map((row) => row.output));
     const cells = (row, i) => [
       make("th", { scope: "row", text: `${NAMES[i]} looks` }),
-      ...row.scores.map((score) => make("td", { text: score.toFixed(2) })),
+      ...row.scores.map((score) => make("td", { text: plain(score) })),
       ...row.weights.map((weight) => make("td", { text: percent(weight) })),
-      make("td", { text: row.output.map((value) => value.toFixed(2)).join(", ") }),
+      make("td", { text: row.output.map(plain).join(", ") }),
     ];
     const head = ["", ...NAMES.map((name) => `score of ${name}`), ...NAMES.map((name) => `weight of ${name}`), "output"];
     table.replaceChildren(
@@ -108,7 +109,7 @@ function plane(title, vectors, changed) {
         tip.setAttribute("cy", y);
         name.setAttribute("x", x + 10);
         name.setAttribute("y", y - 8);
-        if (changed) tip.setAttribute("aria-label", `${title.slice(0, -1)} of ${NAMES[k]}: ${vector.map((value) => value.toFixed(1)).join(", ")}; arrow keys move it`);
+        if (changed) tip.setAttribute("aria-label", `${ONE[title]} of ${NAMES[k]}: ${vector.map((value) => value.toFixed(1)).join(", ")}; arrow keys move it`);
       });
     },
   };
@@ -123,17 +124,17 @@ export function stream(element) {
   const table = make("table", { class: "lab-lens lab-sums" });
   element.replaceChildren(
     make("p", { text: token }),
-    make("div", { class: "lab-row" }, [make("label", {}, ["number of the token", which, told])]),
+    make("div", { class: "lab-row" }, [make("label", {}, [`which of its ${added[0].length} numbers`, which, told])]),
     make("div", { class: "lab-scroll", tabindex: 0, role: "group", "aria-label": "what each part adds" }, [table]),
   );
   draw();
 
   function draw() {
     const k = Number(which.value);
-    told.textContent = `${k + 1} of ${added[0].length}`;
+    told.textContent = k + 1;
     const most = Math.max(...Array.from({ length: added[0].length }, (_, j) => sums(j)).flat().map(Math.abs));
     let sum = 0;
-    table.replaceChildren(make("tr", {}, ["part", "adds", "the stream is", ""].map(heading)),
+    table.replaceChildren(make("tr", {}, ["part", "adds", "the stream is", "from below zero to above"].map(heading)),
       ...names.map((name, part) => {
         sum += added[part][k];
         const [left, width] = [50 + (50 * Math.min(0, sum)) / most, (50 * Math.abs(sum)) / most];
@@ -155,4 +156,6 @@ function heading(text) {
   return text ? make("th", { scope: "col", text }) : make("td");
 }
 
+/** Two decimals, without a minus before nothing. */
+const plain = (value) => value.toFixed(2).replace(/^-(0\.00)$/, "$1").replace("-", "−");
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(3)}`;

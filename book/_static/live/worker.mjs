@@ -74,8 +74,8 @@ async function answer({ name, pixels, change, relevance, placeless }) {
 const SMOOTHING = 0.1;
 const DECAY = 0.3;
 
-/** Begin a training: settings as in a recipe, digits as bytes 0 to 255. */
-function begin({ settings, train, test }) {
+/** Begin a training: settings as in a recipe, digits as bytes 0 to 255; `number` names it. */
+function begin({ settings, train, test, number, wait }) {
   const { image_size = 8, patch_size = 2, dim, depth, heads, position, seed } = settings;
   const config = complete({
     image_size, patch_size, channels: 1, classes: 10, pool: "cls",
@@ -90,21 +90,23 @@ function begin({ settings, train, test }) {
   }
   if (training) tree.dispose([training.state, training.fixed]);
   training = {
-    config, settings, train, test, fixed, random, done: 0, running: false, order: [],
+    config, settings, train, test, fixed, random, number, wait, running: false, order: [],
+    done: 0, passed: 0, // steps, and epochs: with other digits an epoch has other steps
     state: { weights, moments: noMoments(weights) },
     step: trainStep(config, { decay: DECAY, clip: 1 }),
   };
   models.trained = model({}, config, Array.from("0123456789"));
   share();
-  return { config, steps: steps() };
+  return { config, left: left() };
 }
 
 function perEpoch() {
   return Math.ceil(training.settings.count / training.settings.batch);
 }
 
-function steps() {
-  return perEpoch() * training.settings.epochs;
+/** Steps that are still to be done. */
+function left() {
+  return Math.round((training.settings.epochs - training.passed) * perEpoch());
 }
 
 /** The model that answers is the one that learns. */
@@ -135,16 +137,20 @@ function batch() {
 }
 
 async function oneStep() {
-  const { settings, done } = training;
-  const rate = learningRate(Math.min(done, steps() - 1), steps(), settings.rate, settings.warmup);
+  const { settings, done, number } = training;
+  const steps = perEpoch() * settings.epochs;
+  const rate = learningRate(steps - left(), steps, settings.rate, settings.warmup);
   const t = done + 1;
   const warm = np.array(new Float32Array([1 - 0.9 ** t, 1 - 0.999 ** t]));
   const { loss, state } = training.step(
     training.state, tree.ref(training.fixed), ...batch(), np.array(rate), warm,
   );
-  Object.assign(training, { state, done: t });
+  let passed = training.passed + 1 / perEpoch();
+  if (!training.order.length) passed = Math.round(passed);
+  Object.assign(training, { state, done: t, passed });
   share();
-  const told = { step: t, steps: steps(), perEpoch: perEpoch(), rate, loss: (await loss.data())[0] };
+  const told = { number, step: t, left: left(), passed: passed / settings.epochs, epoch: Math.ceil(passed) };
+  told.loss = (await loss.data())[0];
   if (!training.order.length) told.accuracy = await accuracy();
   postMessage(told);
 }
@@ -167,9 +173,9 @@ async function run() {
   if (training.running) return;
   training.running = true;
   const mine = training;
-  while (mine === training && training.running && training.done < steps()) {
+  while (mine === training && training.running && left() > 0) {
     await oneStep();
-    await new Promise((go) => setTimeout(go, training.wait ?? 0)); // messages are heard meanwhile
+    await new Promise((go) => setTimeout(go, training.wait)); // messages are heard meanwhile
   }
   if (mine === training) training.running = false;
 }
@@ -194,7 +200,7 @@ const TASKS = {
   tune({ settings }) {
     if (settings.count !== training.settings.count) training.order = []; // other digits: a new epoch
     Object.assign(training.settings, settings);
-    return { steps: steps() };
+    return { left: left() };
   },
   pace({ wait }) { training.wait = wait; },
   show,
