@@ -9,6 +9,7 @@ vitbook/runs/laboratory.json, beside a mark of the modules that made them: a tes
 with chapter 5's, and asks for a new record when a module has changed.
 """
 
+import argparse
 import hashlib
 import json
 import re
@@ -92,5 +93,8 @@ def main(seeds, record):
 
 
 if __name__ == "__main__":
-    given = [text for text in sys.argv[1:] if text != "--record"]
-    main([int(seed) for seed in given] or [0], "--record" in sys.argv)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("seeds", nargs="*", type=int, default=[0], metavar="seed")
+    parser.add_argument("--record", action="store_true")
+    given = parser.parse_args()
+    main(given.seeds, given.record)

@@ -119,7 +119,9 @@ def reached(name):
         found = "; ".join(shorter(name))
         return found or f"not run: {float(f'{core_hours(name):.2g}'):.0f} core-hours", "–"
     last = [run["test_accuracy_last_epoch"] for run in runs]
-    seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+    drawn = {path.name.removesuffix("-cpu") for path in (RUNS / name).glob("seed*")}
+    seeds = "1 seed" if len(drawn) == 1 else f"{len(drawn)} seeds"
+    seeds = f"{len(runs)} runs of {seeds}" if len(runs) > len(drawn) else seeds
     best = [run.get("test_accuracy_best_epoch") for run in runs]
     epochs = ", ".join(str(run.get("best_epoch")) for run in runs)
     shown = f"{spread(best)}, epoch {epochs}" if None not in best else "–"
