@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build/html"
 TARGETS = ROOT / "_build"
 JOINED = SITE / f"_static/whole_book.{os.getpid()}.html"  # only while this runs
-NOT_READ = ".tip, .headerlink, .forget, .go-on, .edit, article > script"
+NOT_READ = ".tip, .headerlink, .forget, .go-on, .edit, article > script, .lab, .lab ~ script"
 POINTING = ("href", "for", "aria-labelledby", "aria-describedby", "aria-controls")
 FOOTER = """<div style="width: 100%; font-size: 8px; text-align: center">
 <span class="pageNumber"></span> of <span class="totalPages"></span></div>"""
