@@ -150,7 +150,8 @@ def load_pretrained(name):
     """A model that comes with the package, trained, in evaluation mode.
 
     Args:
-        name: "digits" (chapter 5), "digits-canvas" (chapter 6) or "cifar10".
+        name: "digits" (chapter 5), "digits-canvas" (chapter 6), "cifar10", or the larger
+            "cifar10-hour-amx", kept in float16.
 
     Raises:
         ValueError: an unknown name; the message lists the known ones.
