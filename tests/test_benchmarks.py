@@ -1,4 +1,6 @@
 import importlib.util
+import json
+import sys
 
 import pytest
 import torch
@@ -78,3 +80,28 @@ def test_the_rate_is_images_per_processor_second(monkeypatch):
     monkeypatch.setattr(trained, "step", lambda *arguments: steps.append(arguments))
     monkeypatch.setattr(training_step.time, "process_time", lambda: next(ticks))
     assert training_step.rate(trained) == 2.0 and len(steps) == 1
+
+
+def test_rates_are_recorded_under_the_processors_name(monkeypatch, tmp_path, capsys):
+    """What another processor left in the record stays."""
+    (tmp_path / "rates.json").write_text('{"another": {}}')
+    monkeypatch.setattr(training_step, "RECORD", tmp_path / "rates.json")
+    monkeypatch.setattr(training_step, "MODELS", {"tinyvit": 4})
+    monkeypatch.setattr(training_step, "rate", lambda trained: 8.0)
+    monkeypatch.setattr(training_step, "device_name", lambda device: "mine")
+    monkeypatch.setattr(sys, "argv", ["training_step.py", "--record"])
+    training_step.main()
+    found = json.loads((tmp_path / "rates.json").read_text())
+    assert found.keys() == {"another", "mine"} and found["mine"]["tinyvit"]["batch"] == 4
+    assert found["mine"]["tinyvit"]["bf16, written"] == 8.0
+    assert found["mine"]["tinyvit"]["auto"] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags, name", [("fma", "A chip"), ("fma amx_bf16", "A chip, AMX")])
+def test_a_devices_name_says_whether_it_has_matrix_units(monkeypatch, flags, name):
+    from vitbook.training import runs
+
+    text = f"model name\t: A chip\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(runs.Path, "exists", lambda path: True)
+    monkeypatch.setattr(runs.Path, "read_text", lambda path: text)
+    assert runs.device_name(torch.device("cpu")).endswith(f" CPU cores ({name})")

@@ -6,14 +6,14 @@ from dataclasses import asdict
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from vitbook import VisionTransformer, load_pretrained, preset
 from vitbook.__main__ import main
 from vitbook.data import normalize
-from vitbook.training import load_weights, predict, save_weights
-from vitbook.training.weights import for_predict, normalisation, read_header
+from vitbook.training import load_weights, predict, read_recipe, save_weights
+from vitbook.training.weights import for_predict, normalisation, pretrained_path, read_header
 from vitbook.viewer import show_attention
 
 
@@ -91,3 +91,10 @@ def test_a_normalisation_that_cannot_be_is_refused(mean, std, message, tmp_path)
     with pytest.raises(ValueError, match=message):
         save_weights(tmp_path / "w.safetensors", model, mean, std)
     assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_the_model_of_the_hour_is_its_recipes_kept_in_half_the_bytes():
+    model = load_pretrained("cifar10-hour-amx")
+    assert asdict(model.config) == asdict(read_recipe("cifar10-hour-amx").model)
+    (size,) = {p.dtype for p in load_file(pretrained_path("cifar10-hour-amx")).values()}
+    assert size == torch.float16 and next(model.parameters()).dtype == torch.float32

@@ -2,7 +2,7 @@
 import { DOTS, scan, stroke } from "./drawing.mjs";
 import { bars, colleague, fetched, ink, make, paint, percent, softmax } from "./page.mjs";
 
-const PEN = 3; // radius, in dots: about as much ink as the scanned digits have
+const PEN = 3; // radius, in dots: thinner strokes are scanned as grey, thicker ones close the loops
 const NAMES = Array.from("0123456789");
 
 export function drawing(element, shared) {
